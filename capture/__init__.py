@@ -1,0 +1,1 @@
+"""The production side: the only package that opens a connection to production."""
