@@ -1,0 +1,287 @@
+"""Reading a database's catalog into ``capture.model``: tables, columns, keys, sequences, roles.
+
+All statements run in the caller's transaction, so a catalog read in a snapshot fits the rows read in it. Schemas of
+the system are left out, and so are objects that belong to an extension: ``CREATE EXTENSION`` brings those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from capture.model import (
+    Catalog,
+    Column,
+    ColumnName,
+    ForeignKey,
+    Index,
+    ReplicaIdentity,
+    Sequence,
+    Table,
+    TableName,
+)
+from capture.source import SourceConnection
+
+_OURS: Final = """n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.objid = c.oid AND e.classid = 'pg_class'::regclass
+                  AND e.deptype = 'e')"""
+
+_SERVER: Final = """SELECT s.system_identifier::text, current_database()::text,
+  current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding FROM pg_control_system() s"""
+
+_TABLES: Final = f"""
+SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text,
+       c.relreplident::text, c.relispartition, c.relrowsecurity, c.reltuples::bigint,
+       pg_relation_size(c.oid) / current_setting('block_size')::bigint, pg_table_size(c.oid),
+       obj_description(c.oid, 'pg_class'),
+       CASE WHEN c.relispartition THEN pg_partition_root(c.oid)::oid::bigint END
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'f') AND {_OURS}
+ ORDER BY n.nspname, c.relname"""
+
+_COLUMNS: Final = f"""
+SELECT a.attrelid::bigint, a.attname::text, a.attnum::int, a.atttypid::bigint, a.atttypmod,
+       format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef, a.attgenerated::text, a.attidentity::text,
+       col_description(a.attrelid, a.attnum)
+  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped AND {_OURS}
+ ORDER BY a.attrelid, a.attnum"""
+
+_TYPES: Final = """
+SELECT t.oid::bigint, t.typname::text, t.typtype::text, t.typcategory::text, t.typelem::bigint,
+       t.typbasetype::bigint, t.typtypmod, t.typlen::int
+  FROM pg_type t WHERE t.oid IN (SELECT a.atttypid FROM pg_attribute a WHERE a.attnum > 0)
+     OR t.typtype IN ('b', 'd', 'e', 'r', 'm')"""
+
+_ENUMS: Final = "SELECT e.enumtypid::bigint, e.enumlabel::text FROM pg_enum e ORDER BY e.enumtypid, e.enumsortorder"
+
+_INDEXES: Final = f"""
+SELECT i.indrelid::bigint, x.relname::text, i.indkey::text, i.indnkeyatts::int, i.indisprimary, i.indisunique,
+       i.indisexclusion, i.indisreplident, i.indimmediate, pg_get_expr(i.indexprs, i.indrelid) AS expressions,
+       pg_get_expr(i.indpred, i.indrelid) AS predicate
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_class x ON x.oid = i.indexrelid
+ WHERE (i.indisunique OR i.indisexclusion) AND i.indislive AND {_OURS}
+ ORDER BY i.indrelid, x.relname"""
+
+_FOREIGN_KEYS: Final = f"""
+SELECT k.conname::text, k.conrelid::bigint, k.conkey::int[], k.confrelid::bigint, k.confkey::int[]
+  FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE k.contype = 'f' AND k.conparentid = 0 AND {_OURS}
+ ORDER BY k.conrelid, k.conname"""
+
+_INHERITANCE: Final = """
+SELECT h.inhrelid::bigint, h.inhparent::bigint FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
+ WHERE NOT c.relispartition ORDER BY h.inhrelid, h.inhseqno"""
+
+_SEQUENCES: Final = f"""
+SELECT c.oid::bigint, n.nspname::text, c.relname::text, format_type(s.seqtypid, NULL), s.seqincrement, s.seqmin,
+       s.seqmax
+  FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE {_OURS} ORDER BY n.nspname, c.relname"""
+
+# A column owns a sequence (serial, identity), or its default reads one.
+_FEEDS: Final = """
+SELECT d.objid::bigint, d.refobjid::bigint, d.refobjsubid::int FROM pg_depend d
+ WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+   AND d.refobjsubid > 0
+UNION
+SELECT d.refobjid::bigint, f.adrelid::bigint, f.adnum::int FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid
+ WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass"""
+
+_ROLES: Final = """
+SELECT DISTINCT r.rolname::text FROM pg_roles r JOIN (
+  SELECT x.grantee FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) x
+   WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+  UNION SELECT x.grantee FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+   JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(a.attacl) x
+   WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+  UNION SELECT x.grantee FROM pg_namespace n, aclexplode(n.nspacl) x
+   WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+  UNION SELECT x.grantee FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace, aclexplode(p.proacl) x
+   WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+  UNION SELECT x.grantee FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace, aclexplode(t.typacl) x
+   WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+  UNION SELECT x.grantee FROM pg_default_acl d, aclexplode(d.defaclacl) x
+  UNION SELECT d.defaclrole FROM pg_default_acl d
+  UNION SELECT unnest(p.polroles) FROM pg_policy p
+) g ON g.grantee = r.oid
+ORDER BY 1"""
+
+_LEFT_OUT: Final = {
+    "f": "a foreign table: its rows live on another server",
+    "u": "an unlogged table: its changes are in no WAL",
+    "t": "a temporary table",
+}
+
+
+async def read_catalog(connection: SourceConnection) -> Catalog:
+    """Read the catalog. Raises ``ServerFailed``."""
+    server = (await connection.fetch(_SERVER))[0]
+    types = _Types(await connection.fetch(_TYPES), await connection.fetch(_ENUMS))
+    columns: dict[int, list[Column]] = {}
+    for oid, *fields in await connection.fetch(_COLUMNS):
+        columns.setdefault(oid, []).append(types.column(*fields))
+    rows = await connection.fetch(_TABLES)
+    names = {row[0]: TableName(row[1], row[2]) for row in rows}
+    indexes = _indexes(await connection.fetch(_INDEXES), columns)
+    parents: dict[int, list[TableName]] = {}
+    for child, parent in await connection.fetch(_INHERITANCE):
+        if parent in names:
+            parents.setdefault(child, []).append(names[parent])
+    tables: dict[TableName, Table] = {}
+    left_out: dict[TableName, str] = {}
+    for oid, _, _, kind, persistence, identity, _, row_security, tuples, pages, size, comment, root in rows:
+        reason = _LEFT_OUT.get("f" if kind == "f" else persistence)
+        if reason is not None:
+            left_out[names[oid]] = reason
+            continue
+        tables[names[oid]] = Table(
+            oid=oid,
+            name=names[oid],
+            kind=kind,
+            columns=tuple(columns.get(oid, ())),
+            replica_identity=ReplicaIdentity(identity),
+            indexes=tuple(indexes.get(oid, ())),
+            root=names[root] if root is not None else None,
+            inherits=tuple(parents.get(oid, ())),
+            pages=pages,
+            bytes=size,
+            estimated_rows=max(tuples, 0),
+            row_security=row_security,
+            comment=comment,
+        )
+    return Catalog(
+        system_identifier=server[0],
+        database=server[1],
+        server_version=server[2],
+        encoding=server[3],
+        tables=tables,
+        foreign_keys=tuple(_foreign_keys(await connection.fetch(_FOREIGN_KEYS), names, columns)),
+        sequences=tuple(_sequences(await connection.fetch(_SEQUENCES), await connection.fetch(_FEEDS), names, columns)),
+        left_out=left_out,
+        roles=tuple(row[0] for row in await connection.fetch(_ROLES)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Type:
+    name: str
+    kind: str
+    category: str
+    element: int
+    base: int
+    typmod: int
+    length: int
+
+    @property
+    def is_true_array(self) -> bool:
+        return self.category == "A" and self.element != 0 and self.length == -1
+
+
+class _Types:
+    """Resolves domains to their base and arrays to their element."""
+
+    def __init__(self, rows: Iterable[Any], enums: Iterable[Any]) -> None:
+        self._types = {oid: _Type(*fields) for oid, *fields in rows}
+        self._labels: dict[int, tuple[str, ...]] = {}
+        for oid, label in enums:
+            self._labels[oid] = (*self._labels.get(oid, ()), label)
+
+    def _base(self, oid: int, typmod: int) -> tuple[int, int]:
+        """Under all domains: the base type, and its modifier."""
+        described = self._types[oid]
+        while described.kind == "d":
+            oid, typmod = described.base, described.typmod
+            described = self._types[oid]
+        return oid, typmod
+
+    def column(
+        self,
+        name: str,
+        attnum: int,
+        oid: int,
+        typmod: int,
+        type_name: str,
+        not_null: bool,
+        has_default: bool,
+        generated: str,
+        identity: str,
+        comment: str | None,
+    ) -> Column:
+        base_oid, base_typmod = self._base(oid, typmod)
+        is_array = self._types[base_oid].is_true_array
+        if is_array:
+            base_oid, base_typmod = self._base(self._types[base_oid].element, base_typmod)
+        base = self._types[base_oid]
+        return Column(
+            name=name,
+            attnum=attnum,
+            type_oid=oid,
+            typmod=typmod,
+            type_name=type_name,
+            base_type=base.name,
+            kind=base.kind,
+            is_array=is_array,
+            max_length=base_typmod - 4 if base.name in ("varchar", "bpchar") and base_typmod >= 4 else None,
+            # The scale is the lower 11 bits of the modifier, signed since PostgreSQL 15.
+            scale=((base_typmod - 4 & 0x7FF) ^ 0x400) - 0x400 if base.name == "numeric" and base_typmod >= 4 else None,
+            not_null=not_null,
+            has_default=has_default or bool(identity),
+            generated=generated,
+            identity=identity,
+            enum_labels=self._labels.get(base_oid, ()),
+            comment=comment,
+        )
+
+
+def _column_names(columns: dict[int, list[Column]], oid: int, attnums: Iterable[int]) -> tuple[str, ...]:
+    by_number = {column.attnum: column.name for column in columns.get(oid, ())}
+    return tuple(by_number[attnum] for attnum in attnums if attnum in by_number)
+
+
+def _indexes(rows: Iterable[Any], columns: dict[int, list[Column]]) -> dict[int, list[Index]]:
+    found: dict[int, list[Index]] = {}
+    for oid, name, keys, count, primary, unique, exclusion, identity, immediate, expressions, predicate in rows:
+        attnums = [int(text) for text in keys.split()][:count]
+        found.setdefault(oid, []).append(
+            Index(
+                name=name,
+                columns=_column_names(columns, oid, attnums),
+                is_primary=primary,
+                is_unique=unique,
+                is_exclusion=exclusion,
+                is_replica_identity=identity,
+                is_immediate=immediate,
+                expressions=expressions,
+                predicate=predicate,
+            )
+        )
+    return found
+
+
+def _foreign_keys(
+    rows: Iterable[Any], names: dict[int, TableName], columns: dict[int, list[Column]]
+) -> Iterable[ForeignKey]:
+    for name, oid, attnums, referenced, referenced_attnums in rows:
+        if oid in names and referenced in names:
+            yield ForeignKey(
+                name,
+                names[oid],
+                _column_names(columns, oid, attnums),
+                names[referenced],
+                _column_names(columns, referenced, referenced_attnums),
+            )
+
+
+def _sequences(
+    rows: Iterable[Any], feeds: Iterable[Any], names: dict[int, TableName], columns: dict[int, list[Column]]
+) -> Iterable[Sequence]:
+    fed: dict[int, list[ColumnName]] = {}
+    for sequence, oid, attnum in feeds:
+        column = _column_names(columns, oid, (attnum,))
+        if oid in names and column:
+            fed.setdefault(sequence, []).append(ColumnName(names[oid], column[0]))
+    for oid, schema, name, type_name, increment, minimum, maximum in rows:
+        yield Sequence(TableName(schema, name), type_name, increment, minimum, maximum, tuple(sorted(fed.get(oid, ()))))
