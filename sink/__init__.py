@@ -1,0 +1,1 @@
+"""The target side: load, apply, hold; the only package that writes to a target."""

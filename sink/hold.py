@@ -1,0 +1,74 @@
+"""Holding a copy at one LSN, so that a reader sees exactly mask(production) as of then.
+
+The reader first closes the gate: the stream finishes its transaction and begins no other. Then nothing that the
+reader does to learn an LSN from production can race with the stream. With that LSN it sets a hold and opens the gate:
+the stream goes on up to the LSN, stands, and goes on again when the hold is lifted or its owner's session is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from capture.model import Lsn, ServerFailed
+from sink.progress import GATE, is_running, read
+from sink.target import Connection, fetch
+
+_POLL: Final = 0.02
+
+# What every applying transaction runs first, as two statements: the second must see what was committed while the
+# first waited.
+ENTER_GATE: Final = f"SELECT pg_advisory_xact_lock_shared({GATE})"
+READ_HOLD: Final = """SELECT h.lsn::text FROM tezcat.hold h
+  JOIN pg_stat_get_activity(h.pid) a ON a.backend_start = h.started"""
+
+
+@asynccontextmanager
+async def closed_gate(connection: Connection) -> AsyncIterator[None]:
+    """No transaction of the stream is open, and none begins, until the block ends."""
+    await fetch(connection, "SELECT pg_advisory_lock(%s)", (GATE,))
+    try:
+        yield
+    finally:
+        await fetch(connection, "SELECT pg_advisory_unlock(%s)", (GATE,))
+
+
+async def set_hold(connection: Connection, lsn: Lsn) -> None:
+    """Forbid the stream to pass ``lsn``. Call it behind a closed gate."""
+    await fetch(
+        connection,
+        """INSERT INTO tezcat.hold (lsn, pid, started)
+           SELECT %s, pid, backend_start FROM pg_stat_get_activity(pg_backend_pid())
+           ON CONFLICT (one) DO UPDATE SET lsn = excluded.lsn, pid = excluded.pid, started = excluded.started""",
+        (str(lsn),),
+    )
+
+
+async def reached(connection: Connection, lsn: Lsn) -> None:
+    """Wait until the held stream stands at ``lsn``. Raises ``ServerFailed`` when the stream ends before."""
+    while True:
+        progress = await read(connection)
+        if progress is not None and progress.applied_lsn is not None and progress.applied_lsn >= lsn:
+            return
+        if not await is_running(connection):
+            raise ServerFailed(
+                f"the stream ended at {progress.applied_lsn if progress else None}, before it reached {lsn}.",
+                hint="See tezcat status for the reason.",
+            )
+        await asyncio.sleep(_POLL)
+
+
+async def lift(connection: Connection) -> None:
+    """Let the stream go on."""
+    await fetch(connection, "DELETE FROM tezcat.hold WHERE pid = pg_backend_pid()")
+
+
+async def wait_until_lifted(connection: Connection, lsn: Lsn) -> None:
+    """The stream's side: wait as long as somebody who lives holds the copy at ``lsn``."""
+    while True:
+        rows = await fetch(connection, READ_HOLD)
+        if not rows or Lsn.parse(rows[0][0]) != lsn:
+            return
+        await asyncio.sleep(_POLL)

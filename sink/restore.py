@@ -1,0 +1,103 @@
+"""Bringing the schema: ``pg_restore`` of a schema-only archive, before the rows and after them.
+
+Owners are not brought (the copy belongs to the target's user); roles that privileges and policies name are made
+without login where they lack, because a policy cannot be made without them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from capture.model import Refused, ServerFailed, quote_identifier
+from sink.target import Connection, TargetAddress, fetch
+
+_LEFT_OUT: Final = ("--no-owner", "--no-publications", "--no-subscriptions", "--no-tablespaces", "--no-security-labels")
+
+
+class Section(StrEnum):
+    """What comes before the rows (types, functions, tables, views), and after (indexes, constraints, triggers)."""
+
+    BEFORE_ROWS = "pre-data"
+    AFTER_ROWS = "post-data"
+
+
+async def restore(
+    binary: Path, archive: Path, address: TargetAddress, section: Section, jobs: int, environment: Mapping[str, str]
+) -> None:
+    """Make one section of the archive's schema, in ``jobs`` connections. ``environment`` is that of the child process.
+
+    Raises ``ServerFailed``.
+    """
+    parameters = conninfo_to_dict(address.conninfo)
+    password = parameters.pop("password", None)
+    # pg_restore sets its own search_path and timeouts; ours in `options` would only stand in their way.
+    parameters.pop("options", None)
+    environment = {**environment, "PGAPPNAME": "tezcat clone"}
+    if password is not None:
+        environment["PGPASSWORD"] = str(password)
+    process = await asyncio.create_subprocess_exec(
+        str(binary),
+        f"--section={section}",
+        f"--jobs={jobs}",
+        "--exit-on-error",
+        *_LEFT_OUT,
+        f"--dbname={make_conninfo('', **parameters)}",
+        str(archive),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    try:
+        _, complaint = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        raise ServerFailed(
+            f"the schema could not be made in environment {address.label}: {_reason(complaint)}",
+            hint="Make that possible on the target (an extension, a role, a version), then clone again.",
+        )
+
+
+def _reason(complaint: bytes) -> str:
+    """The first error of pg_restore in one line, without the lines that can quote values of rows."""
+    text = complaint.decode("utf-8", "replace")
+    match = re.search(r"^pg_restore: (?:error|from TOC entry[^\n]*\n[^\n]*): (.+)$", text, re.MULTILINE)
+    entry = re.search(r"from TOC entry \d+; \d+ \d+ (.+)$", text, re.MULTILINE)
+    reason = re.sub(r"^could not execute query: ERROR: +", "", match[1]) if match else "pg_restore failed."
+    return f"{reason.rstrip('.')}{f' (at {entry[1]})' if entry else ''}."
+
+
+async def make_roles(connection: Connection, names: Sequence[str]) -> list[str]:
+    """Make the roles that the schema names and the target lacks, without login; the names of those made.
+
+    Raises ``Refused`` with the statements when the user may not.
+    """
+    rows = await fetch(
+        connection,
+        "SELECT name FROM unnest(%s::text[]) AS wanted(name) WHERE NOT EXISTS"
+        " (SELECT FROM pg_roles WHERE rolname = name) ORDER BY name",
+        (list(names),),
+    )
+    missing = [row[0] for row in rows]
+    if not missing:
+        return []
+    statements = [f"CREATE ROLE {quote_identifier(name)} NOLOGIN" for name in missing]
+    rights = await fetch(connection, "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")
+    if not rights[0][0]:
+        raise Refused(
+            f"the schema grants rights to {len(missing)} roles that the target's server lacks.",
+            hint=f"As its administrator: {'; '.join(statements)};",
+        )
+    for statement in statements:
+        await fetch(connection, statement)
+    return missing

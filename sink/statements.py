@@ -1,0 +1,127 @@
+"""The statements that apply changes to one table, by the shape of the change. Pure text; nothing is sent here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
+
+from capture.model import ReplicaIdentity, Table, TableName, quote_identifier
+
+_STRINGS = frozenset({"text", "varchar", "bpchar", "name"})
+# Types without an equality operator; two values are the same row's when their text is.
+_NO_EQUALITY = frozenset({"json", "xml", "point", "polygon", "box", "circle", "path", "line", "lseg"})
+
+
+@dataclass(frozen=True, slots=True)
+class TableShape:
+    """What a statement must know of a table: its copied columns in order, which of them identify a row (positions),
+    whether they do so uniquely, and which are GENERATED ALWAYS AS IDENTITY (an UPDATE may not set those).
+
+    ``base_types`` are as ``Column`` has them; ``casts`` are ``::type``, or nothing where text is assigned as it is.
+    """
+
+    table: TableName
+    columns: tuple[str, ...]
+    base_types: tuple[str, ...]
+    casts: tuple[str, ...]
+    key: tuple[int, ...]
+    key_is_unique: bool
+    always_identity: frozenset[int]
+
+    @classmethod
+    def of(cls, table: Table) -> Self:
+        """The shape of a table of the catalog."""
+        columns = table.copied_columns
+        positions = {column.name: position for position, column in enumerate(columns)}
+        key = table.identity_columns
+        return cls(
+            table=table.name,
+            columns=tuple(positions),
+            base_types=tuple(column.base_type for column in columns),
+            # An explicit cast to varchar(n) would cut a value that is too long; an assignment is an error, as it must.
+            casts=tuple(
+                "" if column.base_type in _STRINGS and not column.is_array else f"::{column.type_name}"
+                for column in columns
+            ),
+            key=tuple(positions[name] for name in key),
+            key_is_unique=bool(key) and (table.replica_identity is not ReplicaIdentity.FULL or bool(table.primary_key)),
+            always_identity=frozenset(positions[column.name] for column in columns if column.identity == "a"),
+        )
+
+
+def _names(shape: TableShape, positions: Sequence[int]) -> str:
+    return ", ".join(quote_identifier(shape.columns[position]) for position in positions)
+
+
+def _where(shape: TableShape, first: int) -> str:
+    """The condition that finds the row of an old image whose key values are parameters from ``first`` on."""
+    terms: list[str] = []
+    for number, position in enumerate(shape.key, start=first):
+        name = quote_identifier(shape.columns[position])
+        if shape.key_is_unique:
+            terms.append(f"{name} = ${number}")
+        elif shape.base_types[position] in _NO_EQUALITY:
+            terms.append(f"{name}::text IS NOT DISTINCT FROM ${number}::text")
+        else:
+            terms.append(f"{name} IS NOT DISTINCT FROM ${number}")
+    condition = " AND ".join(terms)
+    if shape.key_is_unique:
+        return condition
+    # Rows that are alike in every column may be many; a change is about one of them, whichever.
+    return f"ctid = (SELECT ctid FROM ONLY {shape.table} WHERE {condition} LIMIT 1)"
+
+
+@lru_cache(maxsize=4096)
+def insert(shape: TableShape) -> str:
+    """Parameters: all columns in order."""
+    if not shape.columns:
+        return f"INSERT INTO {shape.table} DEFAULT VALUES"
+    values = ", ".join(f"${number}" for number in range(1, len(shape.columns) + 1))
+    overriding = " OVERRIDING SYSTEM VALUE" if shape.always_identity else ""
+    return f"INSERT INTO {shape.table} ({_names(shape, range(len(shape.columns)))}){overriding} VALUES ({values})"
+
+
+@lru_cache(maxsize=4096)
+def delete(shape: TableShape) -> str:
+    """Parameters: the key's values."""
+    return f"DELETE FROM ONLY {shape.table} WHERE {_where(shape, 1)}"
+
+
+@lru_cache(maxsize=4096)
+def update(shape: TableShape, positions: tuple[int, ...]) -> str:
+    """Parameters: the values of the columns at ``positions``, then the old key's values."""
+    assignments = ", ".join(
+        f"{quote_identifier(shape.columns[position])} = ${number}" for number, position in enumerate(positions, start=1)
+    )
+    return f"UPDATE ONLY {shape.table} SET {assignments} WHERE {_where(shape, len(positions) + 1)}"
+
+
+@lru_cache(maxsize=4096)
+def find(shape: TableShape) -> str:
+    """For an update that changed nothing that the copy holds: the row must be there. Parameters: the key's values."""
+    return f"SELECT FROM ONLY {shape.table} WHERE {_where(shape, 1)}"
+
+
+@lru_cache(maxsize=4096)
+def replace(shape: TableShape, positions: tuple[int, ...]) -> str:
+    """An update that changes an identity column which no UPDATE may set: the row is made anew, its other columns
+    (TOAST values that were not sent) taken over. Parameters as for ``update``."""
+    sent = {position: number for number, position in enumerate(positions, start=1)}
+    values = ", ".join(
+        f"${sent[position]}{shape.casts[position]}" if position in sent else f"gone.{quote_identifier(name)}"
+        for position, name in enumerate(shape.columns)
+    )
+    return (
+        f"WITH gone AS (DELETE FROM ONLY {shape.table} WHERE {_where(shape, len(positions) + 1)} RETURNING *)"
+        f" INSERT INTO {shape.table} ({_names(shape, range(len(shape.columns)))}) OVERRIDING SYSTEM VALUE"
+        f" SELECT {values} FROM gone"
+    )
+
+
+def truncate(tables: Sequence[TableName], *, restart_identity: bool) -> str:
+    """CASCADE reaches only tables that production truncated too, or whose rows are left out: production could not
+    have truncated a table without those that refer to it."""
+    identity = " RESTART IDENTITY" if restart_identity else ""
+    return f"TRUNCATE {', '.join(f'ONLY {table}' for table in tables)}{identity} CASCADE"
