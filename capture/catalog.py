@@ -28,7 +28,8 @@ _OURS: Final = """n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_sche
                   AND e.deptype = 'e')"""
 
 _SERVER: Final = """SELECT s.system_identifier::text, current_database()::text,
-  current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding FROM pg_control_system() s"""
+  current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding
+  FROM pg_control_system() s"""
 
 _TABLES: Final = f"""
 SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text,

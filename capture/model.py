@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Final, NamedTuple, Self, TypeAlias
 
@@ -170,7 +171,7 @@ class Unchanged(Enum):
 
 
 UNCHANGED: Final = Unchanged.UNCHANGED
-Value: TypeAlias = bytes | None | Unchanged
+Value: TypeAlias = bytes | Unchanged | None
 
 
 class Operation(StrEnum):
@@ -376,11 +377,11 @@ class TransactionStart:
 @dataclass(frozen=True, slots=True)
 class TransactionEnd:
     """All of a source transaction has come. ``end_lsn`` is where the next record starts, the position to resume from;
-    ``commit_time`` is in microseconds since 2000-01-01 UTC."""
+    ``commit_time`` is production's clock."""
 
     commit_lsn: Lsn
     end_lsn: Lsn
-    commit_time: int
+    commit_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,4 +426,4 @@ class Window:
     new: dict[TableName, pa.RecordBatch]
     old: dict[TableName, pa.RecordBatch]
     position: Lsn
-    source_time: int
+    source_time: datetime

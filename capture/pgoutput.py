@@ -1,9 +1,9 @@
 """Decodes pgoutput, the logical replication protocol of PostgreSQL, versions 1 to 4.
 
-Sans-IO: ``Decoder.decode`` takes one message, which is the payload of one XLogData, and returns one event. It keeps no
-bytes, only where the stream stands: between transactions, inside one, inside one that will be prepared, or inside a
-block of a streamed one. A message that has no place there, or is not whole, is a ``ProtocolViolation`` and leaves the
-decoder as it was. No error shows anything of a row.
+Sans-IO: ``Decoder.decode`` takes one message, which is the payload of one XLogData, and returns one of
+``capture.events``. It keeps no bytes, only where the stream stands: between transactions, inside one, inside one that
+will be prepared, or inside a block of a streamed one. A message that has no place there, or is not whole, is a
+``ProtocolViolation`` and leaves the decoder as it was. No error shows anything of a row.
 
 Values are in text format, as tezcat asks for; a column in binary format is a violation.
 """
@@ -49,31 +49,6 @@ from capture.model import (
     TableName,
     Value,
 )
-
-__all__ = [
-    "Decoder",
-    "ProtocolViolation",
-    "Event",
-    "TupleData",
-    "Begin",
-    "Commit",
-    "Origin",
-    "Type",
-    "Insert",
-    "Update",
-    "Delete",
-    "Truncate",
-    "Message",
-    "StreamStart",
-    "StreamStop",
-    "StreamCommit",
-    "StreamAbort",
-    "BeginPrepare",
-    "Prepare",
-    "CommitPrepared",
-    "RollbackPrepared",
-    "StreamPrepare",
-]
 
 
 class ProtocolViolation(ServerFailed):

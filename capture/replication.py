@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
+from datetime import UTC, datetime
 from typing import Final, NamedTuple, Self
 
 import psycopg
@@ -19,12 +19,11 @@ from psycopg.generators import execute
 from psycopg.rows import TupleRow
 
 from capture.model import Lsn, ServerFailed
-from capture.replication_protocol import status_update
+from capture.replication_protocol import from_datetime, status_update
 from capture.source import SourceAddress, map_error, open_replication
 from capture.statements import check_replication
 
 _FEEDBACK_SECONDS: Final = 1.0
-_MICROSECONDS_1970_TO_2000: Final = 946_684_800_000_000
 # So many bytes are taken per turn before the other tasks get theirs.
 _TURN_BYTES: Final = 4 << 20
 
@@ -92,9 +91,13 @@ class ReplicationSession:
         except psycopg.Error as error:
             raise map_error(error, self._address) from None
         if results[-1].status != pq.ExecStatus.COPY_BOTH:
-            error = psycopg.errors.error_from_result(results[-1])
-            raise map_error(error, self._address)
+            raise map_error(psycopg.errors.error_from_result(results[-1]), self._address)
         return ReplicationStream(self._address, self._connection, start_lsn)
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 class ReplicationStream:
@@ -132,12 +135,11 @@ class ReplicationStream:
             await self._tell(ask=False)
 
     async def _tell(self, *, ask: bool) -> None:
-        now = time.time_ns() // 1000 - _MICROSECONDS_1970_TO_2000
         message = status_update(
             written=self._durable,
             flushed=self._durable,
             applied=self._durable,
-            client_time=now,
+            client_time=from_datetime(datetime.now(UTC)),
             reply_requested=ask,
         )
         try:
@@ -201,7 +203,7 @@ class ReplicationStream:
         ready: asyncio.Future[None] = loop.create_future()
         socket = self._pgconn.socket
         add, remove = (loop.add_writer, loop.remove_writer) if writable else (loop.add_reader, loop.remove_reader)
-        add(socket, lambda: ready.done() or ready.set_result(None))
+        add(socket, _settle, ready)
         try:
             await ready
         finally:

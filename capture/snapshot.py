@@ -68,7 +68,7 @@ async def read_sequences(connection: SourceConnection, sequences: Collection[Seq
     at or ahead of what the snapshot's rows hold."""
     values: dict[TableName, int | None] = {}
     for sequence in sequences:
-        rows = await connection.fetch(f"SELECT last_value, is_called FROM {sequence.name}")  # noqa: S608  # quoted
+        rows = await connection.fetch(f"SELECT last_value, is_called FROM {sequence.name}")  # quoted
         values[sequence.name] = rows[0][0] if rows[0][1] else None
     return values
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -225,7 +225,7 @@ class SourceConnection:
         """End the transaction; there is nothing to commit."""
         await self.fetch("ROLLBACK")
 
-    async def copy_out(self, sql: str) -> AsyncIterator[bytes]:
+    async def copy_out(self, sql: str) -> AsyncGenerator[bytes, None]:
         """Run ``COPY (...) TO STDOUT``; yield blocks of whole rows in COPY text format, each about 2 MiB.
 
         Left before its end, the connection is closed: the server stops sending only then. Iterate within

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import pyarrow as pa
 
@@ -34,6 +35,7 @@ from capture.model import (
     quote_identifier,
 )
 from capture.pgoutput import ProtocolViolation
+from capture.replication_protocol import to_datetime
 
 Row = tuple[Value, ...]
 
@@ -48,6 +50,8 @@ class _Stream:
 
     table: TableName
     names: tuple[str, ...]
+    # How many columns arrive.
+    width: int
     # Positions of the copied columns in what arrives; None when they are the same.
     projection: tuple[int, ...] | None
     # Its rows stay in production (rows: none).
@@ -81,13 +85,15 @@ class WindowBuilder:
         catalog: Catalog,
         dropped: frozenset[TableName],
         applied_lsn: Lsn,
+        source_time: datetime,
         on_drift: Callable[[str], None],
     ) -> None:
-        """A transaction that commits before ``applied_lsn`` was applied in an earlier session and is passed over."""
+        """A transaction that commits before ``applied_lsn`` was applied in an earlier session and is passed over;
+        ``source_time`` was production's clock there."""
         self._catalog = catalog
         self._applied_lsn = applied_lsn
         self._position = applied_lsn
-        self._source_time = 0
+        self._source_time = source_time
         self._dropped = dropped
         self._on_drift = on_drift
         self._streams: dict[int, _Stream] = {}
@@ -123,7 +129,7 @@ class WindowBuilder:
         """The server has sent everything that it decoded up to ``wal_end``."""
         if not self._in_transaction:
             self._position = max(self._position, wal_end)
-            self._source_time = server_time
+            self._source_time = to_datetime(server_time)
 
     def feed(self, event: events.Event, size: int) -> None:
         """Take one event of ``size`` bytes.
@@ -150,9 +156,9 @@ class WindowBuilder:
             case events.Commit():
                 self._in_transaction = False
                 self._position = max(self._position, event.end_lsn)
-                self._source_time = event.commit_time
+                self._source_time = to_datetime(event.commit_time)
                 if not self._skipping:
-                    self._items.append(TransactionEnd(event.commit_lsn, event.end_lsn, event.commit_time))
+                    self._items.append(TransactionEnd(event.commit_lsn, event.end_lsn, self._source_time))
                 self._skipping = False
             case Relation():
                 self._streams[event.oid] = self._announce(event)
@@ -194,6 +200,8 @@ class WindowBuilder:
 
     @staticmethod
     def _keep(images: dict[TableName, _Rows], stream: _Stream, row: Row) -> tuple[int, Row]:
+        if len(row) != stream.width:
+            raise ProtocolViolation(f"a row of {stream.table} came with another width than was announced.")
         rows = images.get(stream.table)
         if rows is None:
             rows = images[stream.table] = _Rows(stream.names)
@@ -232,6 +240,7 @@ class WindowBuilder:
         return _Stream(
             table=table.name,
             names=names,
+            width=len(arriving),
             projection=None if same else tuple(positions[name] for name in names if name in positions),
             is_dropped=table.name in self._dropped,
         )

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import pyarrow as pa
@@ -24,7 +25,6 @@ from sink import statements
 from sink.hold import ENTER_GATE, READ_HOLD
 from sink.load import copy_in
 from sink.pipeline import Pipeline, RowsMissed
-from sink.progress import server_time
 from sink.sequences import SequenceMarks
 from sink.statements import TableShape
 from sink.target import Connection, fetch
@@ -167,7 +167,7 @@ class Applier:
         for table, images in new.items():
             self._marks.observe(table, images.batch)
 
-    async def commit(self, end_lsn: Lsn, source_time: int) -> None:
+    async def commit(self, end_lsn: Lsn, source_time: datetime) -> None:
         """Move the progress and commit, all or nothing. Raises ``ServerFailed`` when another runner took over."""
         for statement, parameters in self._marks.statements():
             self._pipeline.execute(statement, parameters)
@@ -175,7 +175,7 @@ class Applier:
             _ADVANCE,
             (
                 str(end_lsn).encode(),
-                server_time(source_time).isoformat().encode(),
+                source_time.isoformat().encode(),
                 str(self.applied_lsn).encode(),
                 self._runner,
             ),

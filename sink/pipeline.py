@@ -94,7 +94,7 @@ def _checked(result: PGresult, queued: _Queued | None) -> _Queued | None:
     return queued
 
 
-def _exchange(pgconn: PGconn) -> Generator[Wait, Ready, list[PGresult]]:
+def _exchange(pgconn: PGconn) -> Generator[Wait, Ready | int, list[PGresult]]:
     """Flush what was sent and read one result a statement, up to the pipeline's end."""
     results: list[PGresult] = []
     unsent = True

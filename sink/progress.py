@@ -8,7 +8,7 @@ another cannot commit any more. A session lock on the target keeps a second runn
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from importlib.resources import files
 from typing import Final
 
@@ -19,13 +19,6 @@ from sink.target import Connection, fetch
 # is shared by every transaction that applies, and exclusive while somebody sets a hold.
 RUNNER: Final = 0x74657A01
 GATE: Final = 0x74657A02
-
-EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-def server_time(microseconds: int) -> datetime:
-    """PostgreSQL's microseconds since 2000-01-01 UTC as a datetime."""
-    return EPOCH + timedelta(microseconds=microseconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +53,7 @@ _COLUMNS: Final = ", ".join(
 
 async def read(connection: Connection) -> Progress | None:
     """The progress row, or None when no clone has begun."""
-    rows = await fetch(connection, f"SELECT {_COLUMNS} FROM tezcat.progress")  # noqa: S608  # names of our own fields
+    rows = await fetch(connection, f"SELECT {_COLUMNS} FROM tezcat.progress")  # names of our own fields
     if not rows:
         return None
     values = dict(zip(Progress.__dataclass_fields__, rows[0], strict=True))

@@ -60,11 +60,15 @@ class SequenceMarks:
         """What moves the sequences that fell behind since the last call; never backwards."""
         moved, self._moved = self._moved, {}
         return [
-            (
-                f"SELECT setval('{str(name).replace(chr(39), chr(39) * 2)}', $1::bigint) FROM {name}"
-                f" WHERE last_value {'<' if mark.sequence.increment > 0 else '>'} $1::bigint"
-                " OR (last_value = $1::bigint AND NOT is_called)",
-                (b"%d" % (mark.high or 0),),
-            )
+            (_move(name, upwards=mark.sequence.increment > 0), (b"%d" % (mark.high or 0),))
             for name, mark in moved.items()
         ]
+
+
+def _move(name: TableName, *, upwards: bool) -> str:
+    """Parameter: the highest value that is taken."""
+    quoted = str(name).replace("'", "''")
+    return (
+        f"SELECT setval('{quoted}', $1::bigint) FROM {name} WHERE last_value {'<' if upwards else '>'} $1::bigint"
+        " OR (last_value = $1::bigint AND NOT is_called)"
+    )

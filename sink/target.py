@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import PGresult
+from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
 from capture.model import BadInput, DatabaseIdentity, Interrupted, Refused, ServerFailed, TableName, quote_identifier

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import psycopg
 
@@ -11,7 +11,7 @@ from sink.target import Connection, failure
 _BLOCK_BYTES = 2 << 20
 
 
-async def copy_out(connection: Connection, statement: str) -> AsyncIterator[bytes]:
+async def copy_out(connection: Connection, statement: str) -> AsyncGenerator[bytes, None]:
     """Run ``COPY (...) TO STDOUT``; yield blocks of whole rows. Raises ``ServerFailed``."""
     try:
         async with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:

@@ -6,10 +6,14 @@ import pickle
 from typing import Any
 
 import pyarrow as pa
+from hypothesis import settings
 
 from capture.model import Column
 from transform.keyring import KeyRing
 from transform.masks import base
+
+# For properties that mask a column many times over; a busy machine is no failure.
+MANY_RUNS = settings(max_examples=30, deadline=None)
 
 # What people write into a column of text, and what nobody should.
 AWKWARD_TEXTS: list[bytes | None] = [
@@ -84,7 +88,6 @@ def assert_function_of_the_value(mask: base.Mask, values: list[bytes | None]) ->
     assert masked(mask, values[::-1]) == out[::-1]
     for row in range(len(values)):
         assert mask.apply(column[row : row + 1]).to_pylist() == out[row : row + 1]
-        assert masked(mask, [values[row]]) == [out[row]]
     middle = slice(len(values) // 3, len(values))
     assert mask.apply(column[middle]).to_pylist() == out[middle]
     # A NULL may lie over bytes; they are not looked at, and what comes out beside them is the same.

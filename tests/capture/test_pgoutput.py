@@ -11,21 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture import events
-from capture.model import UNCHANGED, Lsn, Relation, RelationColumn, ReplicaIdentity, ServerFailed, TableName
-from capture.pgoutput import (
+from capture.events import (
     Begin,
     BeginPrepare,
+    ChangeEvent,
     Commit,
     CommitPrepared,
-    Decoder,
+    ControlEvent,
     Delete,
     Event,
     Insert,
     Message,
     Origin,
     Prepare,
-    ProtocolViolation,
     RollbackPrepared,
     StreamAbort,
     StreamCommit,
@@ -36,6 +34,8 @@ from capture.pgoutput import (
     Type,
     Update,
 )
+from capture.model import UNCHANGED, Lsn, Relation, RelationColumn, ReplicaIdentity, ServerFailed, TableName
+from capture.pgoutput import Decoder, ProtocolViolation
 from tests.capture.pgoutput_encoder import encode, int16, int32, int64, string, tuple_data
 from tests.capture.pgoutput_strategies import versions_and_sessions
 
@@ -82,7 +82,7 @@ KINDS: list[tuple[Event, set[str], int]] = [
     (StreamPrepare(LSN, LSN, 0, 1, "gid"), {"between"}, 3),
 ]
 
-EVENT_TYPES = typing.get_args(events.ChangeEvent) + typing.get_args(events.ControlEvent)
+EVENT_TYPES = typing.get_args(ChangeEvent) + typing.get_args(ControlEvent)
 TAGS = sorted({encode(event)[:1] for event, _, _ in KINDS})
 
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capture.events import Event
 from capture.model import Lsn
-from capture.pgoutput import Decoder, Event, ProtocolViolation
+from capture.pgoutput import Decoder, ProtocolViolation
 from capture.replication_protocol import (
     Framer,
     Keepalive,

@@ -1,0 +1,1 @@
+"""Composition root: settings, the CLI, and the operations that join capture, transform and sink."""

@@ -1,0 +1,334 @@
+"""The command ``tezcat``: arguments in, one call into the package that does the work, results and an exit code out.
+
+Every command takes ``--config``, ``--json``, ``--log-level`` and ``--help`` with an example. What does the work is
+imported when a command runs, so that ``--help`` is instant. ``control.outcome`` maps errors to exit codes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from capture.model import BadInput, Lsn, Refused
+from control import outcome, results
+from control.logs import LogLevel
+from control.outcome import ExitCode, Terminal
+
+if TYPE_CHECKING:
+    from control.settings import Settings
+
+Config: TypeAlias = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The settings file.")]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Level: TypeAlias = Annotated[LogLevel, typer.Option("--log-level", help="How much to log, as JSON on stderr.")]
+Source: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--source", "-s", metavar="NAME", help="The production environment; needed if there are several."),
+]
+Target: TypeAlias = Annotated[str, typer.Option("--target", "-t", metavar="NAME", help="The environment of the copy.")]
+Production: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--environment", "-e", metavar="NAME", help="The production environment; needed if there are several."
+    ),
+]
+AcceptWritable: TypeAlias = Annotated[
+    bool, typer.Option("--accept-writable-role", help="Go on although the role on production could write.")
+]
+
+_CONFIG = Path("tezcat.yaml")
+_LEVEL = LogLevel.WARNING
+
+app = typer.Typer(
+    name="tezcat",
+    help="Keeps test, training and development databases fresh, masked copies of a production PostgreSQL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="Try it on two embedded servers: tezcat demo",
+)
+source_app = typer.Typer(help="The production side: what its DBA runs, and whether all is ready.", no_args_is_help=True)
+rules_app = typer.Typer(help="The rules that decide about every column.", no_args_is_help=True)
+app.add_typer(source_app, name="source")
+app.add_typer(rules_app, name="rules")
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except KeyboardInterrupt:  # before a command began or after it ended
+        sys.exit(ExitCode.INTERRUPTED)
+
+
+# -------------------------------------------------------------------------------------------------- beginning
+
+
+@app.command(
+    epilog="Example: tezcat init --production-url env:PRODUCTION_URL "
+    "--target test=test=postgresql://tezcat@localhost:5433/test"
+)
+def init(
+    production_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="postgresql://... or env:NAME; asked for if not given.")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=TYPE=URL", help="A copy, of type test, training or development; repeatable."),
+    ] = None,
+    config: Config = _CONFIG,
+    as_json: Json = False,
+    log_level: Level = _LEVEL,
+) -> None:
+    """Write tezcat.yaml and a key file; overwrites neither."""
+    with outcome.running(as_json=as_json, log_level=log_level) as terminal:
+        from control import init as beginning
+
+        answers = beginning.Answers.parse(production_url, target or [])
+        if answers is None:
+            answers = beginning.ask(terminal)
+        written = beginning.write(config, answers)
+        if as_json:
+            terminal.result({"config": str(written.config), "key": str(written.key)})
+        else:
+            terminal.out.print(written.next_steps, markup=False)
+
+
+@app.command(epilog="Example: tezcat demo --serve")
+def demo(
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Keep the servers and the stream running until Ctrl-C.")
+    ] = False,
+    as_json: Json = False,
+    log_level: Level = _LEVEL,
+) -> None:
+    """Show all of it on two embedded PostgreSQL servers; leaves nothing behind."""
+    with outcome.running(as_json=as_json, log_level=log_level) as terminal:
+        from control.demo import run
+
+        run.demo(terminal, serve=serve)
+
+
+# ----------------------------------------------------------------------------------------------- the production side
+
+
+@source_app.command("sql", epilog="Example: tezcat source sql --environment production | psql -v ON_ERROR_STOP=1 -f -")
+def source_sql(
+    environment: Production = None, config: Config = _CONFIG, as_json: Json = False, log_level: Level = _LEVEL
+) -> None:
+    """Print what the DBA of production runs once: role, grants, publications. Executes nothing."""
+    with outcome.running(as_json=as_json, log_level=log_level) as terminal:
+        settings = _settings(config)
+        from control import source_commands
+
+        sql = asyncio.run(source_commands.dba_sql(settings, environment))
+        if as_json:
+            terminal.result({"sql": sql})
+        else:
+            typer.echo(sql, nl=False)
+
+
+@source_app.command("check", epilog="Example: tezcat source check --environment production")
+def source_check(
+    environment: Production = None, config: Config = _CONFIG, as_json: Json = False, log_level: Level = _LEVEL
+) -> None:
+    """Check that production is ready to be read; one line per check, with what to do about it."""
+    with outcome.running(as_json=as_json, log_level=log_level) as terminal:
+        settings = _settings(config)
+        from control import source_commands
+
+        checks = asyncio.run(source_commands.check(settings, environment))
+        results.show_checks(terminal, checks)
+        if any(each.status == "problem" for each in checks):
+            raise typer.Exit(ExitCode.PROBLEM)
+
+
+# --------------------------------------------------------------------------------------------------------- rules
+
+
+@rules_app.command("suggest", epilog="Example: tezcat rules suggest --source production -o rules.yaml")
+def rules_suggest(
+    source: Source = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write; else the settings' rules file."),
+    ] = None,
+    accept_writable_role: AcceptWritable = False,
+    config: Config = _CONFIG,
+    as_json: Json = False,
+    log_level: Level = _LEVEL,
+) -> None:
+    """Look at names, types and sampled values, and write a rules file; decisions that it holds are kept."""
+    with outcome.running(as_json=as_json, log_level=log_level) as terminal:
+        settings = _settings(config)
+        from control import rules_commands
+
+        suggested = asyncio.run(
+            rules_commands.suggest(
+                settings, source, output, accept_writable_role=accept_writable_role, report=terminal.report
+            )
+        )
+        results.show_suggested(terminal, suggested)
+
+
+@rules_app.command("check", epilog="Example: tezcat rules check")
+def rules_check(
+    source: Source = None,
+    accept_writable_role: AcceptWritable = False,
+    config: Config = _CONFIG,
+    as_json: Json = False,
+    log_level: Level = _LEVEL,
+) -> None:
+    """Check the rules against production's schema: what is undecided (exit code 1), unknown or unsafe (2)."""
+    with outcome.running(as_json=as_json, log_level=log_level) as terminal:
+        settings = _settings(config)
+        from control import rules_commands
+
+        findings = asyncio.run(rules_commands.check(settings, source, accept_writable_role=accept_writable_role))
+        results.show_findings(terminal, findings)
+        error = rules_commands.judge(findings)
+        if error is not None:
+            failure = outcome.explain(error)
+            outcome.tell(terminal, failure)
+            raise typer.Exit(failure.code)
+
+
+# ---------------------------------------------------------------------------------------------------- the copies
+
+
+@app.command(epilog="Example: tezcat clone --source production --target test")
+def clone(
+    target: Target,
+    source: Source = None,
+    anonymize: Annotated[
+        bool, typer.Option("--anonymize/--no-anonymize", help="Copies are always masked; the second is refused.")
+    ] = True,
+    once: Annotated[bool, typer.Option("--once", help="Keep no slot: the copy cannot be followed by stream.")] = False,
+    confirm: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The target's name, where a copy would be replaced.")
+    ] = None,
+    accept_writable_role: AcceptWritable = False,
+    config: Config = _CONFIG,
+    as_json: Json = False,
+    log_level: Level = _LEVEL,
+) -> None:
+    """Copy production, masked: schema and data at one point of its log."""
+    with outcome.running(as_json=as_json, log_level=log_level) as terminal:
+        if not anonymize:
+            raise Refused(
+                "a copy is always masked, so --no-anonymize is refused.", hint="Decide with rules what to keep."
+            )
+        settings = _settings(config)
+        from control import clone as operation
+
+        name = source or settings.only_production()
+        if confirm is None and _is_interactive():
+            confirm = _ask_confirmation(terminal, asyncio.run(operation.needs_confirmation(settings, target)), target)
+        result = asyncio.run(
+            operation.clone(
+                settings,
+                name,
+                target,
+                once=once,
+                confirm=confirm,
+                accept_writable_role=accept_writable_role,
+                report=terminal.report,
+            )
+        )
+        results.show_clone(terminal, result)
+
+
+@app.command(epilog="Example: tezcat stream --target test --until-caught-up")
+def stream(
+    target: Target,
+    until_lsn: Annotated[
+        str | None, typer.Option(metavar="X/Y", help="End when this position of production is applied.")
+    ] = None,
+    until_caught_up: Annotated[
+        bool, typer.Option("--until-caught-up", help="End when all that production had at the start is applied.")
+    ] = False,
+    accept_writable_role: AcceptWritable = False,
+    config: Config = _CONFIG,
+    as_json: Json = False,
+    log_level: Level = _LEVEL,
+) -> None:
+    """Follow production until stopped; Ctrl-C ends it after the transaction in hand."""
+    with outcome.running(as_json=as_json, log_level=log_level) as terminal:
+        settings = _settings(config)
+        until = None if until_lsn is None else _lsn(until_lsn)
+        from control import following
+
+        progress = asyncio.run(
+            following.follow(
+                settings,
+                target,
+                until=until,
+                until_caught_up=until_caught_up,
+                accept_writable_role=accept_writable_role,
+                terminal=terminal,
+            )
+        )
+        results.show_stream(terminal, target, progress)
+
+
+@app.command(epilog="Example: tezcat status --json")
+def status(config: Config = _CONFIG, as_json: Json = False, log_level: Level = _LEVEL) -> None:
+    """Show every copy: where it is, how far behind, and what its slot keeps on production."""
+    with outcome.running(as_json=as_json, log_level=log_level) as terminal:
+        settings = _settings(config)
+        from control import status as operation
+
+        results.show_status(terminal, asyncio.run(operation.status(settings)))
+
+
+@app.command(epilog="Example: tezcat verify --target test")
+def verify(
+    target: Target,
+    accept_writable_role: AcceptWritable = False,
+    config: Config = _CONFIG,
+    as_json: Json = False,
+    log_level: Level = _LEVEL,
+) -> None:
+    """Compare masked production with the copy, row by row at one position; also while a stream runs."""
+    with outcome.running(as_json=as_json, log_level=log_level) as terminal:
+        settings = _settings(config)
+        from control import verify as operation
+
+        result = asyncio.run(
+            operation.verify(settings, target, accept_writable_role=accept_writable_role, report=terminal.report)
+        )
+        results.show_verify(terminal, result)
+        if not result.equal:
+            raise typer.Exit(ExitCode.PROBLEM)
+
+
+# ----------------------------------------------------------------------------------------------------- arguments
+
+
+def _settings(path: Path) -> Settings:
+    from control.settings import load_settings
+
+    return load_settings(path)
+
+
+def _lsn(text: str) -> Lsn:
+    try:
+        return Lsn.parse(text)
+    except ValueError as error:
+        raise BadInput(f"--until-lsn: {error}.") from None
+
+
+def _is_interactive() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _ask_confirmation(terminal: Terminal, reason: str | None, target: str) -> str | None:
+    """What the user typed as the name of the environment; None when there is nothing to confirm."""
+    if reason is None:
+        return None
+    terminal.err.print(reason, markup=False)
+    answer: str = typer.prompt(f"Type {target} to go on", err=True)
+    return answer.strip()

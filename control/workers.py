@@ -1,0 +1,162 @@
+"""Worker processes for work that is CPU-bound: masking the snapshot, digesting rows for verify.
+
+A worker keeps one connection to production, which adopts the exported snapshot anew for each piece of work (so that
+it holds no lock on a table that is done), and one to the target. Jobs are small picklable objects; a job's result or
+``TezcatError`` comes back to the event loop. Workers die with the process that started them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
+
+import pyarrow as pa
+
+from capture import source
+from capture.model import DatabaseIdentity, ServerFailed
+from capture.source import SourceAddress, SourceConnection
+from sink import target
+from sink.target import Connection, TargetAddress
+from transform.plan import Plan
+
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every worker of a pool works with. ``target_snapshot`` is set where the target is only read."""
+
+    source: SourceAddress
+    source_snapshot: str
+    target: TargetAddress
+    target_snapshot: str | None
+    productions: frozenset[DatabaseIdentity]
+    plan: Plan
+    purpose: str
+
+
+class Job(Protocol[ResultT_co]):
+    """A piece of work; it is pickled to a worker."""
+
+    async def run(self, worker: Worker) -> ResultT_co:
+        """Do it. What it raises must be a ``TezcatError``, or it counts as a defect."""
+
+
+class Worker:
+    """One worker process from the inside."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.plan = surroundings.plan
+        self._surroundings = surroundings
+        self._source: SourceConnection | None = None
+        self._target: Connection | None = None
+
+    async def source(self) -> SourceConnection:
+        """Production, connected once, outside of a transaction."""
+        if self._source is None:
+            self._source = await source.connect(
+                self._surroundings.source, purpose=self._surroundings.purpose, statement_timeout_ms=0
+            )
+        return self._source
+
+    @property
+    def source_snapshot(self) -> str:
+        """The snapshot to read production in."""
+        return self._surroundings.source_snapshot
+
+    async def target(self) -> Connection:
+        """The target, connected once; in the shared snapshot where there is one."""
+        if self._target is None:
+            surroundings = self._surroundings
+            connection = await target.connect(
+                surroundings.target, productions=surroundings.productions, purpose=surroundings.purpose
+            )
+            if surroundings.target_snapshot is not None:
+                await target.fetch(connection, "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                await target.fetch(connection, f"SET TRANSACTION SNAPSHOT '{surroundings.target_snapshot}'")
+            self._target = connection
+        return self._target
+
+
+_runner: asyncio.Runner | None = None
+_worker: Worker | None = None
+
+
+def _start(surroundings: Surroundings) -> None:
+    global _runner, _worker  # noqa: PLW0603  # a worker process has one, made when it starts
+    # Ctrl-C reaches the whole process group; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    pa.set_cpu_count(1)
+    _runner = asyncio.Runner()
+    _worker = Worker(surroundings)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run(job: Job[ResultT_co]) -> ResultT_co:
+    assert _runner is not None
+    assert _worker is not None
+    return _runner.run(job.run(_worker))
+
+
+class WorkerPool:
+    """A pool of worker processes; an async context manager."""
+
+    def __init__(self, surroundings: Surroundings, workers: int) -> None:
+        self._limit = workers * 2
+        self._executor = ProcessPoolExecutor(
+            max_workers=workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start,
+            initargs=(surroundings,),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            # What runs now is of no use any more; do not wait for it.
+            for process in list(getattr(self._executor, "_processes", {}).values()):
+                process.terminate()
+        await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
+
+    async def run(self, jobs: Iterable[Job[ResultT_co]]) -> AsyncIterator[ResultT_co]:
+        """Results as they come, in no order. The first error ends it.
+
+        Raises ``TezcatError`` of a job, and ``ServerFailed`` when a worker was killed.
+        """
+        waiting = iter(jobs)
+        running: set[asyncio.Future[ResultT_co]] = set()
+        try:
+            while True:
+                while len(running) < self._limit and (job := next(waiting, None)) is not None:
+                    running.add(asyncio.wrap_future(self._executor.submit(_run, job)))
+                if not running:
+                    return
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        except BrokenProcessPool:
+            raise ServerFailed(
+                "a worker process was killed before it had finished.",
+                hint="See whether the machine ran out of memory, then run the command again.",
+            ) from None
+        finally:
+            for future in running:
+                future.cancel()

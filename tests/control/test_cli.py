@@ -1,0 +1,383 @@
+"""The command line: help, exit codes, and errors that are one paragraph and hold no secret."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+import control
+from capture.model import BadInput, Problem, Refused, ServerFailed, TezcatError
+from control import outcome
+from control.cli import app
+from control.logs import LogLevel
+from control.outcome import ExitCode, explain
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "00112233445566778899aabbccddeeff" * 2
+CANARY = "correct-horse-battery"
+COMMANDS = [
+    "init",
+    "demo",
+    "source sql",
+    "source check",
+    "rules suggest",
+    "rules check",
+    "clone",
+    "stream",
+    "status",
+    "verify",
+]
+GOOD = f"""\
+environments:
+  production: {{type: production, database_url: env:PRODUCTION_URL}}
+  test: {{type: test, database_url: "postgresql://tezcat:{CANARY}@127.0.0.1:1/test"}}
+key: file:tezcat.key
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run in an empty folder, without a production URL, with settings only where a test writes them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PRODUCTION_URL", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Settings, a key and rules; production answers on no port."""
+    (folder / "tezcat.yaml").write_text(GOOD)
+    (folder / "tezcat.key").write_text(KEY)
+    (folder / "tezcat.key").chmod(0o600)
+    (folder / "rules.yaml").write_text("version: 1\n")
+    monkeypatch.setenv("PRODUCTION_URL", f"postgresql://reader:{CANARY}@127.0.0.1:1/app")
+    return folder
+
+
+def run(*arguments: str) -> Result:
+    """One command; nothing it prints may hold the password or the key."""
+    result = CliRunner().invoke(app, list(arguments))
+    assert CANARY not in result.output
+    assert KEY not in result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+def words(text: str) -> str:
+    """Without line breaks and frames."""
+    return re.sub(r"[\s│╭╮╰╯─]+", " ", text)
+
+
+# ---------------------------------------------------------------------------------------------------------- help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str) -> None:
+    """One that begins with the command itself, and the options that all commands share."""
+    result = run(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert f"Example: tezcat {command}" in words(result.output)
+    assert "--json" in result.output
+    assert "--log-level" in result.output
+
+
+def test_the_list_of_commands_is_complete() -> None:
+    """What this module checks is what there is."""
+    group = typer.main.get_command(app)
+    found = []
+    for name, command in group.commands.items():  # type: ignore[attr-defined]  # a group
+        found += [f"{name} {inner}" for inner in getattr(command, "commands", {})] or [name]
+    assert sorted(found) == sorted(COMMANDS)
+
+
+def test_help_needs_none_of_the_heavy_packages() -> None:
+    """It is instant because the driver, the parsers and the word lists are loaded by commands only."""
+    script = (
+        "import sys, control.cli; print([name for name in ('psycopg', 'sqlglot', 'faker', 'pydantic') "
+        "if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# ----------------------------------------------------------------------------------------------------- exit codes
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Problem("found"), 1),
+        (BadInput("wrong"), 2),
+        (Refused("no"), 3),
+        (ServerFailed("gone"), 4),
+        (TezcatError("other"), 4),
+        (KeyboardInterrupt(), 130),
+        (asyncio.CancelledError(), 130),
+        (FileNotFoundError(2, "No such file or directory", "x.yaml"), 2),
+        (OSError(28, "No space left on device"), 4),
+        (ValueError("a row's value"), 4),
+        (ExceptionGroup("tasks", [ValueError("a row's value"), ExceptionGroup("", [Refused("no")])]), 3),
+    ],
+)
+def test_every_error_has_its_exit_code(error: BaseException, code: int) -> None:
+    """Also inside of a group that several tasks raised."""
+    failure = explain(error)
+    assert failure.code == code
+    assert "a row's value" not in failure.message + failure.hint
+
+
+def _fail_with(value: str) -> None:
+    try:
+        raise LookupError(value)
+    except LookupError as error:
+        raise RuntimeError(value) from error
+
+
+@pytest.mark.parametrize("level", list(LogLevel))
+def test_a_defect_is_told_by_type_and_place(level: LogLevel, capsys: pytest.CaptureFixture[str]) -> None:
+    """Never by its message, which could quote a row; the way there is printed with --log-level debug."""
+    with pytest.raises(typer.Exit) as ended, outcome.running(as_json=False, log_level=level) as terminal:
+        terminal.result({1, CANARY})  # json raises, and its frame is not ours: the innermost of ours is named
+    assert ended.value.exit_code == ExitCode.FAILED
+    written = words(capsys.readouterr().err)
+    assert re.search(r"defect in tezcat: TypeError at control/outcome\.py:\d+\.", written)
+    assert ("in result" in written) == (level is LogLevel.DEBUG)
+
+
+def test_the_causes_of_a_defect_stay_unquoted(capsys: pytest.CaptureFixture[str]) -> None:
+    """The printed way shows the types of all exceptions of a chain, and the text of none."""
+    with pytest.raises(typer.Exit), outcome.running(as_json=True, log_level=LogLevel.DEBUG):
+        _fail_with(CANARY)
+    written = capsys.readouterr()
+    assert "LookupError" in written.err
+    assert "RuntimeError" in written.err
+    assert CANARY not in written.err
+    assert CANARY not in written.out
+    assert json.loads(written.out)["error"]["kind"] == "defect"
+
+
+def test_libraries_log_no_data(capsys: pytest.CaptureFixture[str]) -> None:
+    """A log record of a library passes as its template, without arguments and without the exception's text."""
+    import logging
+
+    with outcome.running(as_json=False, log_level=LogLevel.INFO):
+        logging.getLogger("asyncio").error("it failed\nfuture: %s", CANARY, exc_info=ValueError(CANARY))
+    line = json.loads(capsys.readouterr().err)
+    assert line["event"] == "it failed"
+    assert line["exception"] == "ValueError"
+    assert CANARY not in json.dumps(line)
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(folder: Path) -> None:
+    """With exit code 130, after what is open was closed."""
+    script = (
+        "import time, sys\nfrom control import outcome\nfrom control.logs import LogLevel\n"
+        "with outcome.running(as_json=False, log_level=LogLevel.WARNING):\n"
+        "    try:\n        print('ready', flush=True)\n        time.sleep(60)\n"
+        "    finally:\n        print('closed', flush=True)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    runner = f"import typer\ntry:\n    exec({script!r})\nexcept typer.Exit as e:\n    raise SystemExit(e.exit_code)"
+    with subprocess.Popen(
+        [sys.executable, "-c", runner], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert out == "closed\n"
+    assert err == "interrupted.\n"
+
+
+# ------------------------------------------------------------------------------------------------------- bad input
+
+
+def test_missing_settings_are_named() -> None:
+    """With what makes them."""
+    result = run("status", "-c", "elsewhere.yaml")
+    assert result.exit_code == 2
+    assert "there is no file elsewhere.yaml" in words(result.stderr)
+    assert "tezcat init" in words(result.stderr)
+
+
+def test_malformed_yaml_is_told_by_line_and_column(folder: Path) -> None:
+    """The place of the error, not a traceback."""
+    (folder / "tezcat.yaml").write_text("environments:\n  test: {type: [\nkey: x\n")
+    result = run("status")
+    assert result.exit_code == 2
+    assert re.search(r"error: tezcat\.yaml:\d+:\d+: this is not valid YAML", words(result.stderr))
+
+
+def test_an_error_is_also_json(project: Path) -> None:
+    """With --json, stdout holds an object that a script can read."""
+    result = run("verify", "--target", "tset", "--json")
+    assert result.exit_code == 2
+    error = json.loads(result.stdout)["error"]
+    assert error["kind"] == "bad_input"
+    assert error["exit_code"] == 2
+    assert "tset" in error["message"]
+    assert "production, test" in error["hint"]
+
+
+@pytest.mark.parametrize("command", ["clone", "stream", "verify"])
+def test_production_is_refused_as_a_target(project: Path, command: str) -> None:
+    """Before anything is connected."""
+    result = run(command, "--target", "production")
+    assert result.exit_code == 3
+    assert "never written to" in words(result.stderr)
+
+
+@pytest.mark.parametrize("command", ["clone", "stream", "verify"])
+def test_an_unknown_target_is_bad_input(project: Path, command: str) -> None:
+    """With the names that there are."""
+    result = run(command, "--target", "tset")
+    assert result.exit_code == 2
+    assert "It has: production, test." in words(result.stderr)
+
+
+def test_a_copy_is_no_source(project: Path) -> None:
+    """Cloning from it is refused as bad input."""
+    result = run("clone", "--source", "test", "--target", "test")
+    assert result.exit_code == 2
+    assert "only one of type production can be a source" in words(result.stderr)
+
+
+def test_an_unset_variable_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the line that asks for it."""
+    monkeypatch.delenv("PRODUCTION_URL")
+    result = run("source", "check")
+    assert result.exit_code == 2
+    assert re.search(r"tezcat\.yaml:2:\d+: the environment variable PRODUCTION_URL is not set", words(result.stderr))
+
+
+def test_unmasked_copies_are_refused(project: Path) -> None:
+    """There is no way to clone without masks."""
+    result = run("clone", "--target", "test", "--no-anonymize")
+    assert result.exit_code == 3
+    assert "always masked" in words(result.stderr)
+
+
+@pytest.mark.parametrize(("typed", "flags", "given"), [("test\n", [], "test"), ("", ["--confirm", "x"], "x")])
+def test_replacing_a_copy_asks_for_its_name(
+    project: Path, monkeypatch: pytest.MonkeyPatch, typed: str, flags: list[str], given: str
+) -> None:
+    """At a terminal, unless --confirm answers; what was said is judged by the clone itself."""
+
+    async def needs_confirmation(*_: object) -> str:
+        return "environment test holds a finished copy."
+
+    async def clone(*_: object, confirm: str | None, **__: object) -> None:
+        raise Refused(f"confirmed with {confirm}")
+
+    module = ModuleType("control.clone")
+    module.__dict__.update(clone=clone, needs_confirmation=needs_confirmation)
+    monkeypatch.setitem(sys.modules, "control.clone", module)
+    monkeypatch.setattr(control, "clone", module, raising=False)
+    monkeypatch.setattr("control.cli._is_interactive", lambda: True)
+    result = CliRunner().invoke(app, ["clone", "--target", "test", *flags], input=typed)
+    assert result.exit_code == 3
+    assert f"confirmed with {given}" in result.stderr
+    assert ("holds a finished copy" in result.stderr) == (not flags)
+
+
+def test_a_server_that_does_not_answer_is_told(project: Path) -> None:
+    """With exit code 4 and the environment's name, without its password."""
+    result = run("source", "check")
+    assert result.exit_code == 4
+    assert "production" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["clone"], ["stream", "--until-lsn"], ["nonsense"], ["status", "--log-level", "x"]]
+)
+def test_bad_usage_is_exit_code_2(arguments: list[str]) -> None:
+    """Missing, unknown and malformed options."""
+    assert run(*arguments).exit_code == 2
+
+
+def test_an_lsn_is_checked(project: Path) -> None:
+    """Before anything is connected."""
+    result = run("stream", "--target", "test", "--until-lsn", "nonsense")
+    assert result.exit_code == 2
+    assert "16/B374D848" in result.stderr
+
+
+# ----------------------------------------------------------------------------------------------------------- init
+
+
+def test_init_writes_settings_that_can_be_read(folder: Path) -> None:
+    """And a key for its owner only, which is shown nowhere."""
+    url = "postgresql://tezcat@localhost:5433/test?sslmode=require"
+    result = run("init", "--production-url", "env:PRODUCTION_URL", "--target", f"test=test={url}")
+    assert result.exit_code == 0
+    key = folder / "tezcat.key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert re.fullmatch(r"[0-9a-f]{64}\n", key.read_text())
+    assert key.read_text().strip() not in result.output
+
+    from control.settings import load_settings
+
+    settings = load_settings(folder / "tezcat.yaml")
+    assert settings.target("test").database_url.get_secret_value() == url
+    assert settings.root_key() == bytes.fromhex(key.read_text())
+    assert "export PRODUCTION_URL=" in result.stdout
+
+
+def test_init_keeps_passwords_out_of_the_file(folder: Path) -> None:
+    """A URL with a password becomes a variable that the next steps name."""
+    result = run(
+        "init",
+        *("--production-url", f"postgresql://reader:{CANARY}@db/app"),
+        *("--target", f"qa-1=test=host=db2 user=tezcat password={CANARY} dbname=qa"),
+    )
+    assert result.exit_code == 0
+    written = (folder / "tezcat.yaml").read_text()
+    assert CANARY not in written
+    assert "env:PRODUCTION_URL" in written
+    assert "env:QA_1_URL" in written
+    assert "export QA_1_URL=" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["tezcat.yaml", "tezcat.key"])
+def test_init_overwrites_nothing(folder: Path, name: str) -> None:
+    """Neither file, and it writes none then."""
+    (folder / name).write_text("mine")
+    result = run("init", "--production-url", "env:P", "--target", "test=test=env:T")
+    assert result.exit_code == 2
+    assert "is there already" in words(result.stderr)
+    assert (folder / name).read_text() == "mine"
+    assert sorted(path.name for path in folder.iterdir()) == [name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "no terminal"),
+        (["--production-url", "env:P"], "needs both"),
+        (["--target", "test=test=env:T"], "needs both"),
+        (["--production-url", "env:P", "--target", "test=env:T"], "NAME=TYPE=URL"),
+        (["--production-url", "env:P", "--target", "x=production=env:T"], "must be one of"),
+        (["--production-url", "env:P", "--target", "production=test=env:T"], "cannot be a copy's name"),
+        (["--production-url", f"postgresql//x:{CANARY}@y", "--target", "test=test=env:T"], "not a PostgreSQL"),
+        (["--production-url", "env:", "--target", "test=test=env:T"], "must follow env:"),
+    ],
+)
+def test_init_refuses_what_makes_no_settings(folder: Path, arguments: list[str], says: str) -> None:
+    """And leaves no file behind."""
+    result = run("init", *arguments)
+    assert result.exit_code == 2
+    assert says in words(result.stderr)
+    assert list(folder.iterdir()) == []

@@ -1,0 +1,91 @@
+"""Samples of production's values, as ``rules suggest`` sees them."""
+
+from __future__ import annotations
+
+import pytest
+
+from capture.catalog import read_catalog
+from capture.model import Catalog, ColumnName
+from capture.source import SourceAddress, connect
+from control.report import QuietReport
+from control.sampling import SAMPLE_ROWS, sample
+from tests.fix_postgres import Database
+
+pytestmark = pytest.mark.integration
+
+
+class _Warnings(QuietReport):
+    """Collects what is warned of."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.texts.append(text)
+
+
+async def _catalog(address: SourceAddress) -> Catalog:
+    async with await connect(address, purpose="test") as connection:
+        return await read_catalog(connection)
+
+
+async def test_large_and_small_tables_are_sampled(database: Database) -> None:
+    """A thousand rows from all over a large table, all rows of a small one, and of a partitioned one as a whole."""
+    database.execute(
+        "CREATE TABLE large AS SELECT n, 'x' || n AS word FROM generate_series(1, 60000) n",
+        "CREATE TABLE small AS SELECT n FROM generate_series(1, 7) n",
+        "CREATE TABLE whole (n int, part int) PARTITION BY LIST (part)",
+        "CREATE TABLE whole_1 PARTITION OF whole FOR VALUES IN (1)",
+        "CREATE TABLE whole_2 PARTITION OF whole FOR VALUES IN (2)",
+        "INSERT INTO whole SELECT n, n % 2 + 1 FROM generate_series(1, 9000) n",
+        "ANALYZE",
+    )
+    address = SourceAddress.parse(database.url)
+    samples = await sample(address, await _catalog(address), QuietReport())
+
+    numbers = [int(value) for value in samples[ColumnName.parse("public.large.n")]]
+    assert len(numbers) == SAMPLE_ROWS
+    assert min(numbers) < 20_000
+    assert max(numbers) > 40_000
+    assert sorted(samples[ColumnName.parse("public.small.n")]) == [b"%d" % n for n in range(1, 8)]
+    assert set(samples[ColumnName.parse("public.whole.part")]) == {b"1", b"2"}
+    assert not any(column.table.name.startswith("whole_") for column in samples)
+
+
+async def test_values_are_the_text_form_unescaped(database: Database) -> None:
+    """Of every type; NULLs are left out, and so are values too wide to look at."""
+    database.execute(
+        """CREATE TABLE "Odd Name" ("a column" text, tags text[], document jsonb, raw bytea)""",
+        r"""INSERT INTO "Odd Name" VALUES (E'tab\there \\ line\nend', '{"a b",c}', '{"k": [1, null]}', '\x00ff')""",
+        """INSERT INTO "Odd Name" VALUES (NULL, NULL, NULL, NULL)""",
+        """INSERT INTO "Odd Name" SELECT string_agg(md5(n::text), '') FROM generate_series(1, 10000) n""",
+    )
+    address = SourceAddress.parse(database.url)
+    samples = await sample(address, await _catalog(address), QuietReport())
+    found = {column.column: values for column, values in samples.items()}
+    assert found == {
+        "a column": [b"tab\there \\ line\nend"],
+        "tags": [b'{"a b",c}'],
+        "document": [b'{"k": [1, null]}'],
+        "raw": [b"\\x00ff"],
+    }
+
+
+async def test_a_table_that_may_not_be_read_is_left_out(database: Database) -> None:
+    """It is warned of, and the others are sampled."""
+    role = f"reader_{database.name}"
+    database.execute(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'p'",
+        "CREATE TABLE a_closed AS SELECT 1 AS n",
+        "CREATE TABLE open AS SELECT 2 AS n",
+        f"GRANT SELECT ON open TO {role}",
+    )
+    try:
+        catalog = await _catalog(SourceAddress.parse(database.url))
+        warnings = _Warnings()
+        samples = await sample(SourceAddress.parse(database.url_as(role, "p")), catalog, warnings)
+        assert samples == {ColumnName.parse("public.open.n"): [b"2"]}
+        assert len(warnings.texts) == 1
+        assert warnings.texts[0].startswith("public.a_closed was not sampled.")
+    finally:
+        database.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")

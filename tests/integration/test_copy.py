@@ -1,0 +1,217 @@
+"""A copy that is cloned and streamed while production works is exact, whatever interrupts it.
+
+Each test ends with ``verify``, and with the oracle, which trusts nothing that the product says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+
+import pytest
+
+from tests.fix_postgres import Database
+from tests.integration.conftest import MakeProject, Project, psql
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+_PAIRS = [(16, 16), (16, 18), (18, 18)]
+on_all = pytest.mark.parametrize("versions", _PAIRS, ids=[f"{source}to{target}" for source, target in _PAIRS])
+on_both = pytest.mark.parametrize("versions", [(16, 16), (18, 18)], ids=["pg16", "pg18"])
+
+
+@on_all
+async def test_is_exact_after_a_clone_and_a_stream_under_load(project: Project) -> None:
+    """Production works all the time: while its rows are copied, and while the stream follows."""
+    await project.prepare_production()
+    await project.succeed("source", "check", "--environment", "production")
+    await project.succeed("rules", "check")
+    async with project.load(seed=11):
+        await project.succeed("clone", "--source", "production", "--target", "test")
+        stream = project.start("stream", "--target", "test")
+        await asyncio.sleep(6)
+    ended = await stream.send(signal.SIGTERM)
+    assert ended.code == 0, str(ended)
+    await project.assert_exact()
+
+
+@on_both
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_is_exact_after_the_stream_was_killed(copy: Project, seed: int) -> None:
+    """kill -9 at any moment neither loses a change nor applies one twice."""
+    rng = random.Random(seed)
+    async with copy.load(seed=seed):
+        for _ in range(4):
+            stream = copy.start("stream", "--target", "test")
+            await asyncio.sleep(rng.uniform(0.8, 2.5))
+            killed = await stream.send(signal.SIGKILL)
+            assert killed.code == -signal.SIGKILL, str(killed)
+    await copy.assert_exact()
+
+
+@on_both
+async def test_is_exact_after_the_stream_was_stopped(copy: Project) -> None:
+    """SIGTERM and SIGINT end the stream with 0 at the end of a transaction, and the next one goes on from there."""
+    async with copy.load(seed=21):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+            stream = copy.start("stream", "--target", "test")
+            await asyncio.sleep(1.5)
+            ended = await stream.send(number)
+            assert ended.code == 0, str(ended)
+            assert "Traceback" not in ended.err
+    await copy.assert_exact()
+
+
+@on_both
+async def test_verify_compares_at_one_position_while_the_stream_runs(copy: Project) -> None:
+    """The load goes on, and yet production and copy are seen at the same moment, twice."""
+    stream = copy.start("stream", "--target", "test")
+    async with copy.load(seed=31):
+        for _ in range(2):
+            verified = await copy.run("verify", "--target", "test", "--json")
+            assert verified.code == 0, str(verified)
+            assert verified.json["equal"] is True
+            assert stream.process.poll() is None, str(await stream.wait())
+    await stream.send(signal.SIGINT)
+    await copy.assert_exact()
+
+
+@on_both
+async def test_verify_names_what_was_tampered_with(copy: Project) -> None:
+    """One row changed, one deleted, one inserted, one of two equal rows deleted: just these four are named."""
+    copy.source.execute("INSERT INTO public.door_events (kind) VALUES ('twice'), ('twice')")
+    await copy.catch_up()
+    copy.target.execute(
+        "UPDATE public.guests SET credit = 77 WHERE seq = (SELECT min(seq) FROM public.guests)",
+        "DELETE FROM public.messages WHERE id = (SELECT min(id) FROM public.messages)",
+        "INSERT INTO public.one_column VALUES ('a word that production never had')",
+        "DELETE FROM public.door_events WHERE ctid = (SELECT min(ctid) FROM public.door_events WHERE kind = 'twice')",
+    )
+    expected = {
+        "public.guests": (1, 0, 0),
+        "public.messages": (0, 1, 0),
+        "public.one_column": (0, 0, 1),
+        "public.door_events": (0, 1, 0),
+    }
+    as_json = await copy.run("verify", "--target", "test", "--json")
+    assert as_json.code == 1, str(as_json)
+    assert as_json.json["equal"] is False
+    found = {
+        table["table"]: counts
+        for table in as_json.json["tables"]
+        if any(counts := (table["different"], table["missing"], table["extra"]))
+    }
+    assert _by_root(found, copy.source) == expected
+
+    as_text = await copy.run("verify", "--target", "test")
+    assert as_text.code == 1
+    for table in found:
+        assert table in as_text.out
+    assert "4 differences" in as_text.out
+
+
+def _by_root(counts: dict[str, tuple[int, int, int]], database: Database) -> dict[str, tuple[int, int, int]]:
+    """``verify`` may name a partition or its root; the rules name roots."""
+    roots = {
+        name: database.execute(f"SELECT coalesce(pg_partition_root('{name}'), '{name}')::regclass::text")[0][0]
+        for name in counts
+    }
+    return {f"public.{roots[name].removeprefix('public.')}": found for name, found in counts.items()}
+
+
+async def test_status_tells_position_and_lag(copy: Project) -> None:
+    """What scripts read from status --json, before and after the stream has caught up."""
+    copy.source.execute("INSERT INTO public.page_views (path) SELECT 'x' FROM generate_series(1, 1000)")
+    [behind] = (await copy.succeed("status", "--json")).json
+    await copy.catch_up()
+    [caught_up] = (await copy.succeed("status", "--json")).json
+    assert set(behind) == {
+        "environment", "state", "slot", "confirmed_flush_lsn", "applied_lsn", "consistent", "lag_bytes",
+        "lag_seconds", "retained_wal_bytes", "last_error",
+    }  # fmt: skip
+    assert behind["environment"] == "test"
+    assert behind["consistent"] is True
+    assert behind["last_error"] is None
+    assert behind["lag_bytes"] > 50_000
+    assert caught_up["lag_bytes"] < behind["lag_bytes"]
+    slots = copy.source.execute("SELECT slot_name FROM pg_replication_slots WHERE database = current_database()")
+    assert slots == [(behind["slot"],)]
+
+
+async def test_stream_ends_at_the_position_asked_for(copy: Project) -> None:
+    """--until-lsn applies what was committed up to there, and nothing that came later."""
+    copy.source.execute("INSERT INTO public.page_views (path) VALUES ('before')")
+    [[position]] = copy.source.execute("SELECT pg_current_wal_insert_lsn()::text")
+    copy.source.execute("INSERT INTO public.page_views (path) VALUES ('after')")
+    await copy.succeed("stream", "--target", "test", "--until-lsn", position)
+    seen = copy.target.execute("SELECT path FROM public.page_views WHERE path IN ('before', 'after')")
+    assert seen == [("before",)]
+
+
+async def test_clone_once_keeps_nothing_on_production(project: Project) -> None:
+    """--once leaves no slot behind, and so a stream cannot follow."""
+    await project.prepare_production()
+    await project.succeed("clone", "--source", "production", "--target", "test", "--once")
+    assert project.source.execute("SELECT FROM pg_replication_slots WHERE database = current_database()") == []
+    verdict = project.judge()
+    assert not verdict.findings, str(verdict)
+    stream = await project.run("stream", "--target", "test")
+    assert stream.code in {2, 3}, str(stream)
+
+
+async def test_a_finished_copy_is_replaced_only_when_its_name_is_confirmed(copy: Project) -> None:
+    """Without --confirm the copy stays as it was; with it, copy and slot are made anew."""
+    copy.source.execute("DELETE FROM public.one_column", "INSERT INTO public.one_column VALUES ('new')")
+    for arguments in ([], ["--confirm", "production"], ["--confirm", "tset"]):
+        refused = await copy.run("clone", "--source", "production", "--target", "test", *arguments)
+        assert refused.code == 3, str(refused)
+        assert "--confirm test" in refused.err
+    assert copy.target.execute("SELECT FROM public.one_column WHERE word = 'new'") == []
+    await copy.succeed("clone", "--source", "production", "--target", "test", "--confirm", "test")
+    assert copy.target.execute("SELECT word FROM public.one_column") == [("new",)]
+    copy.source.execute("INSERT INTO public.one_column VALUES ('newer')")
+    await copy.assert_exact()
+
+
+@on_both
+@pytest.mark.parametrize(
+    "truncated",
+    [
+        "public.page_views",
+        "public.devices, public.one_column RESTART IDENTITY",
+        "public.messages",
+        "public.messages_2025",
+        'ONLY "Odd Schema"."messages 2025 rest"',
+        "public.conversations CASCADE",
+        "public.sessions, public.door_events",
+    ],
+)
+async def test_truncate_empties_the_same_tables(copy: Project, truncated: str) -> None:
+    """TRUNCATE in all its forms, with rows before and after it in the same transaction and later."""
+    insert = "INSERT INTO public.page_views (path) VALUES ('{}');"
+    before, between, after = (insert.format(word) for word in ("before", "between", "after"))
+    psql(copy.source, f"BEGIN; {before} TRUNCATE {truncated}; {between} COMMIT; {after}")
+    await copy.assert_exact()
+
+
+@on_both
+async def test_the_target_role_need_not_be_superuser(
+    make_project: MakeProject, production: Database, target: Database
+) -> None:
+    """The owner of the target database can keep a copy, although triggers and cascades must not fire again there."""
+    role = f"owner_{target.name}"
+    target.server.execute(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'secret'",
+        f"ALTER DATABASE {target.name} OWNER TO {role}",
+        f"GRANT SET ON PARAMETER session_replication_role TO {role}",
+    )
+    project = make_project(production, target)
+    project.replace("tezcat.yaml", target.url, target.url_as(role, "secret"))
+    await project.prepare_production()
+    await project.succeed("clone", "--source", "production", "--target", "test")
+    async with project.load(seed=41):
+        stream = project.start("stream", "--target", "test")
+        await asyncio.sleep(3)
+    await stream.send(signal.SIGTERM)
+    await project.assert_exact()

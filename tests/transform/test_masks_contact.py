@@ -1,0 +1,181 @@
+"""Mail addresses and telephone numbers."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from fix_masks import (
+    AWKWARD_TEXTS,
+    MANY_RUNS,
+    assert_function_of_the_value,
+    assert_injective,
+    column_of,
+    mask_of,
+    masked,
+    uniqueness_of,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from capture.model import BadInput
+from transform.masks.base import Uniqueness
+
+ADDRESS = re.compile(rb"([a-z]+\.){0,2}[0-9a-hjkmnp-tv-z]{13}@example\.(com|net|org)")
+
+emails = st.emails().map(str.encode)
+phones = st.from_regex(r"\A(\+[1-9])?[0-9 ()./-]{0,18}( ext [0-9]{2})?\Z").map(str.encode)
+anything = st.sampled_from(AWKWARD_TEXTS) | st.text(max_size=30).map(str.encode)
+
+# ------------------------------------------------------------------------------------------------------- email
+
+
+@MANY_RUNS
+@given(st.lists(emails | anything, max_size=12), st.sampled_from(["text", "citext"]))
+def test_emails_depend_on_the_value_only(values: list[bytes | None], base_type: str) -> None:
+    """An address masks alike alone, in a batch, in any order."""
+    assert_function_of_the_value(mask_of("email", column_of(base_type)), values)
+
+
+@given(emails)
+def test_emails_are_addresses_at_a_reserved_domain(value: bytes) -> None:
+    """A masked address reads like one and reaches no one."""
+    (out,) = masked(mask_of("email"), [value])
+    assert out is not None
+    assert ADDRESS.fullmatch(out)
+    assert out.count(b".") == 3
+
+
+def test_emails_do_not_meet() -> None:
+    """200,000 addresses have 200,000 masks, and their tags alone tell them apart."""
+    values = [b"guest%d@example.com" % n for n in range(200_000)]
+    out = masked(mask_of("email"), [*values])
+    assert_injective(values, out)
+    assert len({(value or b"").partition(b"@")[0].rpartition(b".")[2] for value in out}) == len(values)
+    assert uniqueness_of("email") is Uniqueness.TAGGED
+
+
+def test_case_tells_text_apart_but_not_citext() -> None:
+    """Addresses that differ in case only are equal where the database holds them equal."""
+    values: list[bytes | None] = [b"Anna@Example.com", b"anna@example.com"]
+    assert len(set(masked(mask_of("email"), values))) == 2
+    assert len(set(masked(mask_of("email", column_of("citext")), values))) == 1
+
+
+@given(st.integers(25, 60), st.booleans())
+def test_emails_fit_with_their_tag(length: int, unique: bool) -> None:
+    """Where room is short, words go and the tag stays."""
+    column = column_of("varchar", max_length=length)
+    for value in masked(mask_of("email", column, unique=unique), [b"guest%d@example.com" % n for n in range(40)]):
+        assert value is not None
+        assert len(value) <= length
+        assert ADDRESS.fullmatch(value)
+    assert uniqueness_of("email", column) is Uniqueness.TAGGED
+
+
+def test_a_unique_column_without_room_for_a_tag_is_refused() -> None:
+    """The tag is never cut where two addresses must not meet; elsewhere it may be."""
+    column = column_of("varchar", max_length=24)
+    with pytest.raises(BadInput, match="25 characters"):
+        mask_of("email", column, unique=True)
+    (out,) = masked(mask_of("email", column), [b"anna@example.com"])
+    assert out is not None
+    assert len(out) == 24
+    assert out.endswith((b"@example.com", b"@example.net", b"@example.org"))
+    assert uniqueness_of("email", column) is Uniqueness.LOSSY
+    with pytest.raises(BadInput, match="13 characters"):
+        mask_of("email", column_of("varchar", max_length=12))
+
+
+@pytest.mark.parametrize("domain", ["example.org", "Staging.Example", "a.test", "mail.hotel.invalid"])
+def test_a_reserved_domain_can_be_named(domain: str) -> None:
+    """Every address ends in the domain that the rules name."""
+    for value in masked(mask_of("email", domain=domain), [b"a", b"b", b"c"]):
+        assert value is not None
+        assert value.endswith(b"@" + domain.lower().encode())
+
+
+@pytest.mark.parametrize("domain", ["gmail.com", "example.com.evil.com", "test", ".test", "a b.test", "a.test\n", ""])
+def test_a_domain_that_may_reach_someone_is_refused(domain: str) -> None:
+    """Only domains that no one can own are taken."""
+    with pytest.raises(ValidationError, match="reserved"):
+        mask_of("email", domain=domain)
+
+
+# ------------------------------------------------------------------------------------------------------- phone
+
+
+@pytest.mark.parametrize("preserve_format", [False, True])
+@MANY_RUNS
+@given(values=st.lists(phones | anything, max_size=12))
+def test_phones_depend_on_the_value_only(preserve_format: bool, values: list[bytes | None]) -> None:
+    """A number masks alike alone, in a batch, in any order."""
+    assert_function_of_the_value(mask_of("phone", preserve_format=preserve_format), values)
+
+
+def test_phones_are_fictional() -> None:
+    """Without a form to keep, a number is one that is set apart for fiction."""
+    out = masked(mask_of("phone"), [b"%d" % n for n in range(3000)])
+    assert all(value is not None and re.fullmatch(rb"\+1[2-9][0-8][0-9]55501[0-9]{2}", value) for value in out)
+    assert len(set(out)) > 2500
+    assert uniqueness_of("phone") is Uniqueness.LOSSY
+
+
+@given(st.integers(1, 14))
+def test_fictional_phones_fit(length: int) -> None:
+    """A short column gets the last digits."""
+    (whole,) = masked(mask_of("phone"), [b"030 1234"])
+    (out,) = masked(mask_of("phone", column_of("varchar", max_length=length)), [b"030 1234"])
+    assert whole is not None
+    assert out == whole[-length:]
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("+49 (30) 901-820", "+49 ("),
+        ("+1 212 555 0100", "+1 "),
+        ("+7 495 123-45-67", "+7 "),
+        ("+353 1 234 5678", "+353 "),
+        ("+44 020 7946 0958", "+44 0"),
+        ("(+351) 912 345 678", "(+351) "),
+        ("030 901820", "0"),
+        ("901820", ""),
+    ],
+)
+def test_the_country_code_and_the_form_are_kept(value: str, kept: str) -> None:
+    """Plus sign, country code, trunk zero and punctuation stay; the other digits change."""
+    (out,) = masked(mask_of("phone", preserve_format=True), [value.encode()])
+    assert out is not None
+    text = out.decode()
+    assert text.startswith(kept)
+    assert re.sub(r"\d", "9", text) == re.sub(r"\d", "9", value)
+    assert text != value
+    rest = text[len(kept) :]
+    assert kept.endswith("0") or next(sign for sign in rest if sign.isdigit()) != "0"
+
+
+@given(phones)
+def test_the_form_of_any_phone_is_kept(value: bytes) -> None:
+    """Digits stay where digits were, and all else but letters stays."""
+    (out,) = masked(mask_of("phone", preserve_format=True), [value])
+    assert out is not None
+    assert re.sub(rb"[0-9]", b"9", re.sub(rb"[a-z]", b"a", out)) == re.sub(
+        rb"[0-9]", b"9", re.sub(rb"[a-z]", b"a", value)
+    )
+
+
+@pytest.mark.parametrize("form", [b"+49 30 %06d", b"%06d", b"0%05d", b"+%06d", b"(%06d) x7"])
+def test_phones_of_one_form_do_not_meet(form: bytes) -> None:
+    """A form's numbers are permuted: country codes, trunk zeros and all."""
+    values = [form % n for n in range(100_000)]
+    out = masked(mask_of("phone", preserve_format=True), [*values])
+    assert_injective(values, out)
+    assert uniqueness_of("phone", preserve_format=True) is Uniqueness.INJECTIVE
+
+
+@pytest.mark.parametrize("value", [b"+", b"+4", b"+49", b"+353", b"+35"])
+def test_a_lone_country_code_stays(value: bytes) -> None:
+    """There is nothing of a person in it."""
+    assert masked(mask_of("phone", preserve_format=True), [value]) == [value]

@@ -1,0 +1,268 @@
+"""A proposal decides every column by name, type, keys and values, passes its own check, and shows no value."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fix_catalog import HOTEL_RULES, catalog, foreign_key, hotel, table
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capture.model import Catalog, ColumnName, Index, TableName
+from transform.coverage import Severity
+from transform.keyring import KeyRing
+from transform.plan import check, compile_plan
+from transform.rules import ColumnRule, Rules, load_rules
+from transform.suggest import suggest
+from transform.vocabulary import Category, by_comment, by_name, by_values, looks_personal, tokens
+
+
+def proposed(
+    tmp_path: Path, of: Catalog, samples: dict[str, list[bytes]] | None = None, existing: Rules | None = None
+) -> tuple[Rules, str]:
+    """The proposal read back, and its text."""
+    given_samples = {ColumnName.parse(name): values for name, values in (samples or {}).items()}
+    text = suggest(of, given_samples, existing)
+    path = tmp_path / "rules.yaml"
+    path.write_text(text)
+    return load_rules(path), text
+
+
+def rule_for(tmp_path: Path, shape: str, values: list[bytes] | None = None, named: str = "public.guests") -> ColumnRule:
+    """What is proposed for one column of one table."""
+    of = catalog(table(named, shape))
+    name = shape.split(maxsplit=1)[0]
+    rules, _ = proposed(tmp_path, of, {f"{named}.{name}": values or []})
+    return rules.tables[TableName.parse(named)].columns[name]
+
+
+def test_the_hotel_is_decided_without_a_hand(tmp_path: Path) -> None:
+    """For the hotel the proposal compiles as it is, with the audit trail's images masked by their tables."""
+    rules, _ = proposed(tmp_path, hotel())
+    assert compile_plan(rules, hotel(), KeyRing(bytes(32), "test")).tables
+    guests = rules.tables[TableName("public", "guests")].columns
+    assert {name: rule.mask for name, rule in guests.items()} == {
+        "id": "keep",
+        "email": "email",
+        "full_name": "name.full",
+        "phone": "phone",
+        "born_on": "date.shift",
+        "notes": "text.lorem",
+        "mood": "keep",
+    }
+    assert guests["born_on"].params == {"days": 180}
+    assert rules.tables[TableName("public", "messages")].columns["sender"].mask == "email"
+    assert rules.tables[TableName("public", "logs")].columns["record"].mask == "row_image"
+    assert TableName("public", "logs_1") not in rules.tables
+
+
+@pytest.mark.parametrize(
+    ("shape", "mask"),
+    [
+        ("guestEmail text", "email"),
+        ("first_name text", "name.first"),
+        ("last_name text unique", "id.uuid"),
+        ("phone varchar(20) unique", "phone"),
+        ("postal_code text", "address.postcode"),
+        ("address_line_2 text", "address.street"),
+        ("password_hash text", "redact"),
+        ("token text unique", "id.uuid"),
+        ("iban text", "financial.iban"),
+        ("card_number varchar(19) unique", "financial.card"),
+        ("passport_number int8 unique", "id.int"),
+        ("salary numeric", "number.noise"),
+        ("dob date", "date.shift"),
+        ("created_at timestamptz", "keep"),
+        ("email_verified bool", "keep"),
+        ("nights int4", "keep"),
+        ("status enum(a|b)", "keep"),
+        ("email_type text", "keep"),
+        ("id uuid pk", "keep"),
+        ("last_ip inet", "null"),
+        ("last_ip inet notnull", "todo"),
+        ("preferences jsonb", "json"),
+        ("comment text", "text.lorem"),
+        ("comment text unique", "todo"),
+        ("email varchar(8) unique", "todo"),
+        ("emails text array", "email"),
+        ("stay daterange", "keep"),
+        ("whatever text", "todo"),
+        ("search tsvector", "null"),
+    ],
+)
+def test_names_and_types_decide(tmp_path: Path, shape: str, mask: str) -> None:
+    """The words of a name count where the type agrees; a unique column gets what keeps values apart, or todo."""
+    assert rule_for(tmp_path, shape).mask == mask
+
+
+MANY = range(1000)
+
+
+@pytest.mark.parametrize(
+    ("values", "mask"),
+    [
+        ([b"anna%d@hotel.example" % number for number in MANY], "email"),
+        ([b"+49 30 %07d" % number for number in MANY], "phone"),
+        ([b"4111 1111 1111 1111"] * 30, "financial.card"),
+        ([b"GB82 WEST 1234 5698 7654 32"] * 30, "financial.iban"),
+        ([b"red", b"green"] * 500, "keep"),
+        ([b"word%d" % number for number in MANY], "todo"),
+        ([b"word%d" % number for number in MANY] + [b"anna@hotel.example"], "todo"),
+        ([b"red"] * 999 + [b"GB82WEST12345698765432"], "todo"),
+        ([b"a guest who was %d times late for breakfast" % number for number in MANY], "text.lorem"),
+    ],
+)
+def test_values_decide_where_names_do_not(tmp_path: Path, values: list[bytes], mask: str) -> None:
+    """A share of a pattern classifies; a single hit of one is enough to ask; few distinct values are kept."""
+    assert rule_for(tmp_path, "whatever text", values).mask == mask
+
+
+def test_evidence_is_counted_and_no_value_is_shown(tmp_path: Path) -> None:
+    """The comments hold counts; not one sampled value is anywhere in the file."""
+    values = [b"canary%d@secret.example" % number for number in range(998)] + [b"none", b"canary"]
+    _, text = proposed(tmp_path, catalog(table("public.t", "x text", "y text")), {"public.t.x": values})
+    assert "x: email  # email: 998/1000" in text
+    assert "y: todo  # no values sampled" in text
+    assert "canary" not in text
+
+
+@pytest.mark.parametrize("named", ["public.guests", "public.rooms"])
+def test_a_bare_name_depends_on_its_table(tmp_path: Path, named: str) -> None:
+    """The name of a guest is masked, that of a room is kept."""
+    assert rule_for(tmp_path, "name text", named=named).mask == ("name.full" if named == "public.guests" else "keep")
+
+
+def test_a_comment_can_ask_for_a_mask(tmp_path: Path) -> None:
+    """``@mask: NAME`` in a column's comment decides; other words of it count like a name's."""
+    of = catalog(table("public.t", "a text", "b text", "c text"))
+    (t,) = of.tables.values()
+    comments = ("see wiki. @mask: redact", "the guest's e-mail", "@mask: none.such")
+    columns = tuple(replace(shape, comment=comment) for shape, comment in zip(t.columns, comments, strict=True))
+    rules, _ = proposed(tmp_path, replace(of, tables={t.name: replace(t, columns=columns)}))
+    assert [rule.mask for rule in rules.tables[t.name].columns.values()] == ["redact", "email", "todo"]
+
+
+def test_decisions_are_kept_and_gaps_filled(tmp_path: Path) -> None:
+    """Run again, existing rules, domains and parameters stay; new columns are added; what is gone is named."""
+    existing = Rules.model_validate(
+        {
+            "version": 1,
+            "tables": {
+                "public.guests": {"columns": {"phone": None, "notes": "todo", "fax": "phone"}},
+                "public.messages": {"rows": "none"},
+                "public.old": {"columns": {"x": "keep"}},
+            },
+            "domains": {
+                "who": {"mask": "email", "domain": "a.test", "columns": ["public.guests.email", "public.old.x"]}
+            },
+        }
+    )
+    rules, text = proposed(tmp_path, hotel(), {}, existing)
+    guests = rules.tables[TableName("public", "guests")].columns
+    assert (guests["phone"].mask, guests["notes"].mask, guests["full_name"].mask) == ("null", "text.lorem", "name.full")
+    assert "email" not in guests
+    assert rules.domains["who"].params == {"domain": "a.test"}
+    assert rules.tables[TableName("public", "participants")].columns["email"].params == {"domain": "a.test"}
+    assert rules.tables[TableName("public", "messages")].rows == "none"
+    assert {"#   public.old", "#   public.old.x", "#   public.guests.fax"} <= set(text.splitlines())
+    again, _ = proposed(tmp_path, hotel(), {}, rules)
+    assert again.fingerprint() == rules.fingerprint()
+
+
+def test_a_complete_file_comes_back(tmp_path: Path) -> None:
+    """A file that decides everything keeps its meaning."""
+    path = tmp_path / "before.yaml"
+    path.write_text(HOTEL_RULES)
+    before = load_rules(path)
+    rules, _ = proposed(tmp_path, hotel(), {}, before)
+    ring = KeyRing(bytes(32), "test")
+    assert compile_plan(rules, hotel(), ring).fingerprint == compile_plan(before, hotel(), ring).fingerprint
+
+
+def test_odd_names_are_written_so_that_they_read_back(tmp_path: Path) -> None:
+    """Names that SQL or YAML would quote come back as they are."""
+    odd = ["Select", "no", "null", "a b", "12", "x: y", "#", "übung", 'q"uote', '"both"', "it's", "tab\there", "-", "~"]
+    columns = tuple(
+        replace(shape, name=name)
+        for shape, name in zip(table("public.t", *(f"c{n} int4" for n in range(len(odd)))).columns, odd, strict=True)
+    )
+    name = TableName("Odd Schema", 'Sel"ect')
+    rules, _ = proposed(tmp_path, catalog(replace(table("public.t"), name=name, columns=columns)))
+    assert list(rules.tables[name].columns) == odd
+
+
+def test_composite_and_partition_keys_stay_whole(tmp_path: Path) -> None:
+    """A foreign key's columns get one rule, also where the referencing name alone would say otherwise."""
+    of = catalog(
+        table("public.staff", "login text pk"),
+        table("public.shifts", "first_name text", "day date"),
+        foreign_keys=(foreign_key("public.shifts(first_name)", "public.staff(login)"),),
+    )
+    rules, _ = proposed(tmp_path, of)
+    assert rules.tables[TableName("public", "shifts")].columns["first_name"].mask == "id.uuid"
+    assert not [finding for finding in check(rules, of) if finding.severity is Severity.ERROR]
+
+
+_names = st.sampled_from(["email", "name", "notes", "token", "code", "phone", "id", "old_row", "born", "city", "x"])
+_types = st.sampled_from(
+    "text varchar(5) varchar(60) char(3) citext int2 int8 numeric date jsonb uuid inet bytea enum(a|b) bool".split()
+)
+_flags = st.sampled_from(["", "unique", "notnull", "pk", "array", "unique notnull"])
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.dictionaries(_names, st.tuples(_types, _flags), max_size=8), st.booleans())
+def test_every_proposal_passes_its_check(columns: dict[str, tuple[str, str]], partial_index: bool) -> None:
+    """Whatever the schema, the proposal decides every column without an error, apart from what is todo."""
+    shapes = [f"{name} {kind} {flags}" for name, (kind, flags) in columns.items()]
+    extra = (Index("i", (), expressions="lower(name)", predicate="(phone IS NOT NULL)"),) if partial_index else ()
+    of = catalog(
+        table("public.users", *shapes, indexes=extra),
+        table("public.visits", "user_email text", "note text"),
+        foreign_keys=(foreign_key("public.visits(user_email)", "public.users(email)"),) if "email" in columns else (),
+    )
+    text = suggest(of, {}, None)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rules.yaml"
+        path.write_text(text)
+        rules = load_rules(path)
+    findings = check(rules, of)
+    assert not [str(finding) for finding in findings if finding.severity is Severity.ERROR]
+    assert all("todo" in finding.message for finding in findings if finding.severity is Severity.UNDECIDED)
+
+
+@pytest.mark.parametrize(
+    ("name", "category"),
+    [
+        ("guestEmail", Category.EMAIL),
+        ("E_MAIL", Category.EMAIL),
+        ("IPAddress", Category.NETWORK),
+        ("téléphone", Category.PHONE),
+        ("Straße", Category.STREET),
+        ("fecha_nacimiento", Category.BIRTH),
+        ("tax_id", Category.PERSONAL_NUMBER),
+        ("message_id", None),
+        ("phone_type", Category.PLAIN),
+        ("zzz", None),
+        ("", None),
+    ],
+)
+def test_names_are_read_in_several_spellings(name: str, category: Category | None) -> None:
+    """Case styles, accents and languages lead to the same categories."""
+    assert by_name(name) is category
+
+
+def test_words_and_values_are_told_apart() -> None:
+    """The parts of the vocabulary do what the proposal stands on."""
+    assert tokens("HTTPServer_address2") == ["http", "server", "address", "2"]
+    assert by_comment("the type of the note") is None
+    assert looks_personal("hotel_guests")
+    assert not looks_personal("rooms")
+    assert by_values([b"4111111111111112", b"GB00WEST12345698765432", b"x", b""]) == {}
+    assert by_values([b"mail anna@x.example now", b"10.0.0.1", b"a@b.example"]) == {
+        Category.EMAIL: 2,
+        Category.NETWORK: 1,
+    }

@@ -1,0 +1,1 @@
+"""Rules to plan to masked columns: pure, no I/O beyond reading rules and keys."""

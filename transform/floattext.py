@@ -1,0 +1,39 @@
+"""float4 and float8 as PostgreSQL prints them: the shortest text that reads back to the same number."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+import numpy as np
+
+# The significant digits that any number of the type holds; numbers from ten to this power on get an exponent.
+DIGITS: Final = {"float4": 6, "float8": 15}
+
+
+def write(negative: bool, digits: int, exponent: int, base_type: str) -> bytes:
+    """The number ±digits * 10**exponent, where ``digits`` is the shortest for it, but for zeros at its end."""
+    sign = "-" if negative else ""
+    written = str(digits).rstrip("0")
+    if not written:
+        return f"{sign}0".encode()
+    magnitude = len(str(digits)) - 1 + exponent
+    if not -4 <= magnitude < DIGITS[base_type]:
+        fraction = f".{written[1:]}" if len(written) > 1 else ""
+        return f"{sign}{written[0]}{fraction}e{magnitude:+03d}".encode()
+    if magnitude < 0:
+        return f"{sign}0.{'0' * (-magnitude - 1)}{written}".encode()
+    whole, fraction = written[: magnitude + 1].ljust(magnitude + 1, "0"), written[magnitude + 1 :]
+    return f"{sign}{whole}.{fraction}".encode() if fraction else f"{sign}{whole}".encode()
+
+
+def canonical(text: str, base_type: str) -> bytes:
+    """The text of the number nearest to a decimal number, NaN or infinity. Raises ``ValueError`` if it is none."""
+    number = np.float32(text) if base_type == "float4" else np.float64(text)
+    if np.isnan(number):
+        return b"NaN"
+    if np.isinf(number):
+        return b"-Infinity" if number < 0 else b"Infinity"
+    shortest = Decimal(np.format_float_scientific(number)).as_tuple()
+    assert isinstance(shortest.exponent, int)
+    return write(bool(shortest.sign), int("".join(map(str, shortest.digits))), shortest.exponent, base_type)

@@ -1,0 +1,73 @@
+"""JSON as PostgreSQL prints it, looked at token by token.
+
+A document is never taken apart and written anew: what is not replaced stays byte for byte as it is, with the order and
+repetition of its keys, its numbers and its blanks. There is no limit to how deeply a document is nested.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+# A key if there is one, then a string, a number or word, an opening or a closing bracket: groups 1 to 5. Scalars are
+# all that is neither bracket nor separator; the server has made sure of what they are.
+TOKEN: Final = re.compile(
+    rb"[\s,]*+(?:(%s)\s*+:\s*+)?+(?:(%s)|([^\s,:\[\]{}\"]++)|([\[{])|([\]}]))" % (_STRING, _STRING), re.DOTALL
+)
+KEY, STRING, SCALAR, OPEN, CLOSE = range(1, 6)
+
+_NUMBER: Final = re.compile(rb"(?!-0(?:\.0*)?\Z)-?(?:0|[1-9]\d*)(?:\.\d+)?")
+_TO_ESCAPE: Final = re.compile(rb'["\\\x00-\x1f]')
+_ESCAPES = {bytes([code]): b"\\u%04x" % code for code in range(32)}
+_ESCAPES |= {b"\b": b"\\b", b"\f": b"\\f", b"\n": b"\\n", b"\r": b"\\r", b"\t": b"\\t", b'"': b'\\"', b"\\": b"\\\\"}
+
+
+class Span(NamedTuple):
+    """A value inside a document, from ``start`` to ``end``; ``key`` is its unescaped key, None in an array."""
+
+    key: bytes | None
+    start: int
+    end: int
+
+
+def unquote(token: bytes) -> bytes:
+    """The text of a string. A lone surrogate, which is no text, becomes a question mark."""
+    if b"\\" not in token:
+        return token[1:-1]
+    text: str = json.loads(token.decode("utf-8", "surrogateescape"), strict=False)
+    return text.encode("utf-8", "replace")
+
+
+def quote(text: bytes) -> bytes:
+    """Text as a string, escaped as PostgreSQL does it."""
+    if _TO_ESCAPE.search(text):
+        text = _TO_ESCAPE.sub(lambda found: _ESCAPES[found[0]], text)
+    return b'"%s"' % text
+
+
+def is_number(text: bytes) -> bool:
+    """Whether text is a number that jsonb prints just so."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def spans(document: bytes) -> Iterator[Span]:
+    """The values right inside an object or array, in order."""
+    depth = start = 0
+    key: bytes | None = None
+    for token in TOKEN.finditer(document):
+        kind = token.lastindex
+        if kind == CLOSE:
+            depth -= 1
+            if depth == 1:
+                yield Span(key, start, token.end())
+            continue
+        if depth == 1:
+            name = token[KEY]
+            key, start = None if name is None else unquote(name), token.start(kind or 0)
+        if kind == OPEN:
+            depth += 1
+        elif depth == 1:
+            yield Span(key, start, token.end())

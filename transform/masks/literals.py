@@ -1,0 +1,151 @@
+"""A constant from a rules file as PostgreSQL prints it in a column.
+
+A mask's output is canonical, so a constant is brought into the form in which it comes back from the target: 5 in
+numeric(10,2) is ``5.00``. Types that are not listed here take the text as it stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from capture.model import BadInput, Column
+from transform import floattext
+from transform.masks.base import TEXT
+from transform.masks.choosing import room
+
+Literal: TypeAlias = bool | int | float | str
+
+_TRUE: Final = frozenset({"t", "true", "y", "yes", "on", "1"})
+_FALSE: Final = frozenset({"f", "false", "n", "no", "off", "0"})
+_BITS: Final = {"int2": 16, "int4": 32, "int8": 64}
+_ENDLESS: Final = frozenset({"infinity", "-infinity"})
+
+
+def canonical(value: Literal, column: Column) -> bytes:
+    """``value`` in the column's canonical text. Raises ``BadInput`` if the column cannot hold it."""
+    written = ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if "\0" in written:
+        raise BadInput("the constant holds the character NUL, which PostgreSQL does not store.")
+    if column.base_type in TEXT:
+        return _text(written, column)
+    write = _WRITERS.get(column.base_type)
+    if write is None:
+        return written.encode()
+    try:
+        return write(written.strip(), column)
+    except (ValueError, InvalidOperation, OverflowError):
+        raise BadInput(f"the constant is no value of the type {column.type_name}.") from None
+
+
+def _text(written: str, column: Column) -> bytes:
+    limit = room(column)
+    if limit is not None and len(written) > limit:
+        raise BadInput(f"the constant has {len(written)} characters, and {column.type_name} holds {limit}.")
+    return (written.ljust(limit) if column.base_type == "bpchar" and limit is not None else written).encode()
+
+
+def _boolean(written: str, column: Column) -> bytes:
+    if written.lower() in _TRUE:
+        return b"t"
+    if written.lower() in _FALSE:
+        return b"f"
+    raise ValueError
+
+
+def _integer(written: str, column: Column) -> bytes:
+    number = int(written)
+    half = 1 << (_BITS[column.base_type] - 1)
+    if not -half <= number < half:
+        raise ValueError
+    return str(number).encode()
+
+
+def _numeric(written: str, column: Column) -> bytes:
+    number = Decimal(written)
+    if number.is_nan():
+        return b"NaN"
+    if number.is_infinite():
+        return b"-Infinity" if number < 0 else b"Infinity"
+    if column.scale is not None:
+        number = number.quantize(Decimal(1).scaleb(-column.scale), ROUND_HALF_UP)
+    return f"{abs(number) if number.is_zero() else number:f}".encode()
+
+
+def _float(written: str, column: Column) -> bytes:
+    return floattext.canonical(written, column.base_type)
+
+
+def _date(written: str, column: Column) -> bytes:
+    if written.lower() in _ENDLESS:
+        return written.lower().encode()
+    return date.fromisoformat(written).isoformat().encode()
+
+
+def _timestamp(written: str, column: Column) -> bytes:
+    if written.lower() in _ENDLESS:
+        return written.lower().encode()
+    moment = datetime.fromisoformat(written)
+    with_zone = column.base_type == "timestamptz"
+    # As PostgreSQL reads them: a time zone that the column has no place for is dropped, one that is missing is UTC.
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None or not with_zone else moment.astimezone(UTC)
+    text = moment.replace(tzinfo=None).isoformat(" ")
+    return ((text.rstrip("0") if "." in text else text) + ("+00" if with_zone else "")).encode()
+
+
+def _uuid(written: str, column: Column) -> bytes:
+    return str(UUID(written)).encode()
+
+
+def _json(written: str, column: Column) -> bytes:
+    json.loads(written, parse_constant=_refuse)
+    return written.encode()
+
+
+def _jsonb(written: str, column: Column) -> bytes:
+    document = json.loads(written, parse_float=_Number, parse_int=_Number, parse_constant=_refuse)
+    return _binary_form(document).encode()
+
+
+class _Number(str):
+    """A number as it stands in a document."""
+
+    __slots__ = ()
+
+
+def _binary_form(document: Any) -> str:
+    """A document as jsonb prints it: keys by length, then by bytes, and numbers without exponents."""
+    if isinstance(document, _Number):
+        number = Decimal(document)
+        return f"{abs(number) if number.is_zero() else number:f}"
+    if isinstance(document, dict):
+        keys = sorted(document, key=lambda key: (len(key.encode()), key.encode()))
+        return "{" + ", ".join(f"{_binary_form(key)}: {_binary_form(document[key])}" for key in keys) + "}"
+    if isinstance(document, list):
+        return "[" + ", ".join(map(_binary_form, document)) + "]"
+    return json.dumps(document, ensure_ascii=False)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError
+
+
+_WRITERS: Final[dict[str, Callable[[str, Column], bytes]]] = {
+    "bool": _boolean,
+    "int2": _integer,
+    "int4": _integer,
+    "int8": _integer,
+    "numeric": _numeric,
+    "float4": _float,
+    "float8": _float,
+    "date": _date,
+    "timestamp": _timestamp,
+    "timestamptz": _timestamp,
+    "uuid": _uuid,
+    "json": _json,
+    "jsonb": _jsonb,
+}

@@ -1,0 +1,87 @@
+"""Free text: Latin of the same length."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from transform.cmac import Prf, binary_buffers
+from transform.masks.base import TEXT, Build, Mask, MaskKind, NoParams, lossy, register
+from transform.masks.choosing import below, lanes, per_value
+
+_WORDS: Final = """lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et
+    dolore magna aliqua enim ad minim veniam quis nostrud exercitation ullamco laboris nisi aliquip ex ea commodo
+    consequat duis aute irure in reprehenderit voluptate velit esse cillum eu fugiat nulla pariatur excepteur sint
+    occaecat cupidatat non proident sunt culpa qui officia deserunt mollit anim id est laborum at vero eos accusamus
+    iusto odio dignissimos ducimus blanditiis praesentium voluptatum deleniti atque corrupti quos dolores quas
+    molestias similique mollitia animi fuga harum quidem rerum facilis expedita distinctio""".split()
+_WORDS_IN_PAGE: Final = 8192
+_LINE_BREAKS: Final = (ord("\n"), ord("\r"))
+
+
+class Lorem(Mask):
+    """Replaces text by as many characters of Latin; line breaks stay where they are.
+
+    The domain's key writes one long page of words, and a value's tag says with which word to begin. The output is
+    ASCII: one byte for each character of the value.
+    """
+
+    def __init__(self, prf: Prf) -> None:
+        self._prf = prf
+        counters = np.arange(_WORDS_IN_PAGE // 8 * 2, dtype="<u8").reshape(-1, 2)
+        numbers = prf.blocks(counters.view(np.uint8)).view("<u2").reshape(-1)
+        words = [_WORDS[number] for number in (numbers.astype(np.uint32) * len(_WORDS) >> 16).tolist()]
+        self._page = (" ".join(words) + " ").encode()
+        self._twice = self._page * 2
+        lengths = np.array([len(word) + 1 for word in words])
+        self._starts = np.cumsum(lengths) - lengths
+
+    def __reduce__(self) -> tuple[type[Lorem], tuple[Prf]]:
+        return (Lorem, (self._prf,))
+
+    def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
+        offsets, data = binary_buffers(values)
+        data = data[int(offsets[0]) : int(offsets[-1])]
+        offsets = offsets - offsets[0]
+        ascii_only = not (data >= 0x80).any()
+        begins = (data & 0xC0) != 0x80  # the bytes of UTF-8 that begin a character
+        lengths = np.diff(offsets) if ascii_only else per_value(begins, offsets.astype(np.int64))
+        ends = np.cumsum(lengths)
+        starts = self._starts[below(lanes(self._prf.tags(values))[0], len(self._starts))]
+        cut = self._cut
+        made = b"".join([cut(start, length) for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)])
+        text = np.frombuffer(bytearray(made), dtype=np.uint8)
+        text[(ends - lengths)[lengths > 0]] -= ord("a") - ord("A")
+        last = ends[lengths > 0] - 1
+        text[last[text[last] == ord(" ")]] = ord(".")
+        breaks = np.flatnonzero((data == _LINE_BREAKS[0]) | (data == _LINE_BREAKS[1]))
+        if breaks.size:
+            text[breaks if ascii_only else np.cumsum(begins)[breaks] - 1] = data[breaks]
+        valid = values.is_valid().buffers()[1] if values.null_count else None
+        made_offsets = np.concatenate([[0], ends]).astype(np.int32)
+        buffers = [valid, pa.py_buffer(made_offsets), pa.py_buffer(text)]
+        return pa.Array.from_buffers(pa.binary(), len(values), buffers)
+
+    def _cut(self, start: int, length: int) -> bytes:
+        if length <= len(self._page):
+            return self._twice[start : start + length]
+        return (self._page * (length // len(self._page) + 2))[start : start + length]
+
+
+def _build_lorem(params: NoParams, build: Build) -> Mask:
+    return Lorem(build.prf)
+
+
+register(
+    MaskKind(
+        "text.lorem",
+        "Latin words of the same length, with the same line breaks",
+        TEXT,
+        NoParams,
+        _build_lorem,
+        lossy,
+        ("Ask for Mr Keller at the desk", "Velit esse cillum dolore eu ."),
+    )
+)

@@ -1,0 +1,220 @@
+"""The rules file: what the user decides for every column, as written, before any schema is known.
+
+A column's rule is a mask's name (``keep``, ``todo`` and ``null`` among them) or ``{mask: NAME, ...parameters}``. Table
+names, and the columns under ``domains:``, are written as SQL writes them. The keys of ``columns:`` are plain names; one
+that starts with a double quote is read as SQL too. Whether names and masks exist is ``transform.plan``'s question.
+
+``Rules`` keeps the file's places, so that later findings can name file, line and column.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, PlainValidator, PrivateAttr, field_validator, model_validator
+
+from capture.model import ColumnName, TableName, parse_identifiers
+from transform.document import Document, load, validate
+
+# Part of every fingerprint. It changes when the same rules would mask a value differently than before.
+MASKS_VERSION: Final = 1
+
+KEEP: Final = "keep"
+TODO: Final = "todo"
+NULL: Final = "null"
+
+
+def _read_table(text: Any) -> TableName:
+    if not isinstance(text, str):
+        raise ValueError("a table is written as schema.table")
+    return TableName.parse(text)
+
+
+def _read_column(text: Any) -> ColumnName:
+    if not isinstance(text, str):
+        raise ValueError("a column is written as schema.table.column")
+    return ColumnName.parse(text)
+
+
+def _read_own_column(text: Any) -> str:
+    if not isinstance(text, str) or not text.startswith('"'):
+        return str(text)
+    names = parse_identifiers(text)
+    if len(names) != 1:
+        raise ValueError("a key of columns is the name of one column")
+    return names[0]
+
+
+class ColumnRule(BaseModel):
+    """What happens to one column: the mask's name, and its parameters as they stand in the file."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    mask: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_short_forms(cls, written: Any) -> Any:
+        # An unquoted null is YAML's null, and means the mask of that name.
+        if written is None or isinstance(written, str):
+            return {"mask": written or NULL}
+        if not isinstance(written, dict) or "mask" not in written:
+            raise ValueError("a column's rule is a mask's name or {mask: NAME, ...}")
+        return {**written, "mask": NULL} if written["mask"] is None else written
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The mask's parameters, not validated yet."""
+        return dict(self.model_extra or {})
+
+    @property
+    def identity(self) -> str:
+        """Equal for two rules that mean the same."""
+        return json.dumps([self.mask, self.params], sort_keys=True)
+
+    def __str__(self) -> str:
+        # Parameters may hold values (constant), so only their names are shown.
+        return f"{self.mask} with {', '.join(sorted(self.params))}" if self.params else self.mask
+
+
+class DomainRule(ColumnRule):
+    """One mask and one key for columns that must still join."""
+
+    columns: tuple[Annotated[ColumnName, PlainValidator(_read_column)], ...]
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _refuse_no_columns(cls, written: Any) -> Any:
+        if not written or not isinstance(written, list | tuple):
+            raise ValueError("list the domain's columns: [schema.table.column, ...]")
+        return written
+
+
+class TableRules(BaseModel):
+    """The decisions for one table, or for a partitioned table and all its partitions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: Literal["all", "none"] = "all"
+    columns: dict[Annotated[str, PlainValidator(_read_own_column)], ColumnRule] = {}
+
+    @field_validator("rows", mode="before")
+    @classmethod
+    def _refuse_subsets(cls, written: Any) -> Any:
+        if isinstance(written, dict):
+            raise ValueError("a subset of rows (where) is not supported yet; write all or none")
+        return written
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _refuse_repeated_columns(cls, written: Any) -> Any:
+        return _without_repetitions(written, _read_own_column)
+
+
+class Rules(BaseModel):
+    """A whole rules file. ``at_table``, ``at_column`` and ``at_domain`` give ``file:line:column``, or '' for rules
+    that were not read from a file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1]
+    tables: dict[Annotated[TableName, PlainValidator(_read_table)], TableRules] = {}
+    domains: dict[str, DomainRule] = {}
+
+    _document: Document | None = PrivateAttr(default=None)
+    _keys: dict[TableName, str] = PrivateAttr(default_factory=dict)
+    _declared: dict[ColumnName, list[str]] = PrivateAttr(default_factory=dict)
+
+    @field_validator("tables", mode="before")
+    @classmethod
+    def _refuse_repeated_tables(cls, written: Any) -> Any:
+        return _without_repetitions(written, _read_table)
+
+    @field_validator("domains", mode="before")
+    @classmethod
+    def _accept_no_domains(cls, written: Any) -> Any:
+        return {} if written is None else written
+
+    def model_post_init(self, context: Any) -> None:
+        """Index the declared domains by column."""
+        super().model_post_init(context)
+        for name, domain in self.domains.items():
+            for column in dict.fromkeys(domain.columns):
+                self._declared.setdefault(column, []).append(name)
+
+    def rule(self, column: ColumnName) -> ColumnRule | None:
+        """The rule written at the column itself."""
+        table = self.tables.get(column.table)
+        return table.columns.get(column.column) if table is not None else None
+
+    def domains_of(self, column: ColumnName) -> Sequence[str]:
+        """The names of the declared domains that list the column."""
+        return self._declared.get(column, ())
+
+    def fingerprint(self) -> str:
+        """A hash of what the rules say, whatever their order and spelling; 64 hex digits."""
+        content = {
+            "masks_version": MASKS_VERSION,
+            "tables": {
+                str(name): [table.rows, {column: rule.identity for column, rule in table.columns.items()}]
+                for name, table in self.tables.items()
+            },
+            "domains": {
+                name: [rule.identity, sorted(map(str, set(rule.columns)))] for name, rule in self.domains.items()
+            },
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def at_table(self, table: TableName) -> str:
+        """Where the table is written."""
+        return self._at("tables", self._keys.get(table))
+
+    def at_column(self, column: ColumnName) -> str:
+        """Where the column's rule is written; if it has none, where its table is."""
+        key = self._keys.get(column.table)
+        if key is None or self._document is None or self.rule(column) is None:
+            return self.at_table(column.table)
+        written = self._document.data["tables"][key]["columns"]
+        own = column.column
+        if own not in written or _read_own_column(own) != own:
+            own = next(spelled for spelled in written if _read_own_column(spelled) == column.column)
+        return self._at("tables", key, "columns", own)
+
+    def at_domain(self, name: str, column: ColumnName | None = None) -> str:
+        """Where a declared domain is written, or a column in its list."""
+        columns = self.domains[name].columns
+        return self._at("domains", name, *(("columns", columns.index(column)) if column in columns else ()))
+
+    def _at(self, *place: str | int | None) -> str:
+        if self._document is None:
+            return ""
+        return self._document.at([part for part in place if part is not None])
+
+
+def load_rules(path: Path) -> Rules:
+    """Read a rules file. Raises ``BadInput`` with the places of what is wrong."""
+    document = load(path, made_by="tezcat rules suggest")
+    rules = validate(document, Rules)
+    rules._document = document
+    rules._keys = {_read_table(key): key for key in document.data.get("tables") or {}}
+    return rules
+
+
+def _without_repetitions(written: Any, read: Callable[[Any], object]) -> Any:
+    """The mapping as it stands, {} for an empty section. Raises ``ValueError`` if two keys mean the same name."""
+    if not isinstance(written, dict):
+        return {} if written is None else written
+    seen: dict[object, str] = {}
+    for key in written:
+        try:
+            name = read(key)
+        except ValueError:
+            continue  # told by the key's own validation
+        if name in seen:
+            raise ValueError(f"{seen[name]} and {key} are the same name")
+        seen[name] = key
+    return written
