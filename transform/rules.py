@@ -179,9 +179,7 @@ class Rules(BaseModel):
         if key is None or self._document is None or self.rule(column) is None:
             return self.at_table(column.table)
         written = self._document.data["tables"][key]["columns"]
-        own = column.column
-        if own not in written or _read_own_column(own) != own:
-            own = next(spelled for spelled in written if _read_own_column(spelled) == column.column)
+        own = next(spelled for spelled in written if _read_own_column(spelled) == column.column)
         return self._at("tables", key, "columns", own)
 
     def at_domain(self, name: str, column: ColumnName | None = None) -> str:
@@ -199,8 +197,9 @@ def load_rules(path: Path) -> Rules:
     """Read a rules file. Raises ``BadInput`` with the places of what is wrong."""
     document = load(path, made_by="tezcat rules suggest")
     rules = validate(document, Rules)
-    rules._document = document
-    rules._keys = {_read_table(key): key for key in document.data.get("tables") or {}}
+    rules._document = document  # noqa: SLF001 - only the loader knows the places
+    keys = document.data.get("tables") or {}
+    rules._keys = {_read_table(key): key for key in keys}  # noqa: SLF001 - as above
     return rules
 
 

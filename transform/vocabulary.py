@@ -141,9 +141,9 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         operation schema table mode method stage phase plan tier gender sex size role sku checksum digest etag""",
     ),
 )
-_BY_TERM: Final = [
-    (category, term.split("_")) for category, terms in _TERMS for term in sorted(terms.split(), key=len, reverse=True)
-]
+# A term belongs to the first category that lists it.
+_CATEGORY_OF: Final = {term: category for category, terms in reversed(_TERMS) for term in terms.split()}
+_LONGEST_TERM: Final = max(term.count("_") + 1 for term in _CATEGORY_OF)
 _PEOPLE: Final = frozenset(
     """guest customer client user person people patient employee staff member contact participant subscriber student
     teacher author owner passenger driver tenant lead applicant candidate account profile visitor resident citizen
@@ -177,12 +177,14 @@ def by_comment(comment: str) -> Category | None:
 
 
 def _look_up(words: list[str], *, to_the_end: bool = False) -> Category | None:
-    """The first term that stands in ``words``; with ``to_the_end``, at their end."""
-    for category, term in _BY_TERM:
-        last = len(words) - len(term)
-        if any(words[start : start + len(term)] == term for start in range(last if to_the_end else 0, last + 1)):
-            return category
-    return None
+    """The most telling category of which a term stands in ``words``; with ``to_the_end``, at their end."""
+    found = set()
+    for end in range(len(words) if to_the_end else 1, len(words) + 1):
+        for start in range(max(0, end - _LONGEST_TERM), end):
+            category = _CATEGORY_OF.get("_".join(words[start:end]))
+            if category is not None:
+                found.add(category)
+    return next((category for category, _ in _TERMS if category in found), None)
 
 
 def looks_personal(table: str) -> bool:

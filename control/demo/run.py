@@ -133,7 +133,7 @@ async def _prepare(out: Console, folder: Path, production: EmbeddedServer, test:
     settings = load_settings(folder / "tezcat.yaml")
     _title(out, "tezcat source sql --environment production, for the DBA")
     address = SourceAddress.parse(url, name="production")
-    statements = await dba_sql(address, publication=settings.publication, excluded={TableName("public", "sessions")})
+    statements = await dba_sql(address, publication=settings.publication)
     out.print(Syntax(statements, "sql", background_color="default", word_wrap=True))
     await _as_dba(production, statements)
     # psql's \password, which the SQL asks the DBA for, is interactive.

@@ -120,6 +120,12 @@ def _by_root(counts: dict[str, tuple[int, int, int]], database: Database) -> dic
     return {f"public.{roots[name].removeprefix('public.')}": found for name, found in counts.items()}
 
 
+async def test_production_can_still_update_a_table_without_replica_identity(project: Project) -> None:
+    """A publication of its updates would make them fail; what the DBA runs must not break production."""
+    await project.prepare_production()
+    project.source.execute("UPDATE public.page_views SET path = 'changed'", "DELETE FROM public.page_views")
+
+
 async def test_status_tells_position_and_lag(copy: Project) -> None:
     """What scripts read from status --json, before and after the stream has caught up."""
     copy.source.execute("INSERT INTO public.page_views (path) SELECT 'x' FROM generate_series(1, 1000)")

@@ -454,13 +454,6 @@ async def emit_message(c: Connection, v: Values) -> None:
     await log_door(c, v)
 
 
-async def touch_without_identity(c: Connection, v: Values) -> None:
-    """Production may update a table without replica identity; a publication that forbids it breaks production."""
-    await c.execute("UPDATE public.page_views SET path = 'changed'")
-    await c.execute("DELETE FROM public.page_views")
-    raise Deliberate
-
-
 async def truncate(c: Connection, v: Values) -> None:
     await c.execute("SET LOCAL lock_timeout = '200ms'")
     tables = v.rng.choice((
@@ -488,7 +481,7 @@ OPERATIONS: Final[dict[Operation, int]] = {
     renumber_conversation: 2, move_messages: 8, edit_messages: 8, write_document: 4, touch_document: 10, attach: 3,
     touch_attachment: 6, open_room: 5, swap_rooms: 8, log_door: 6, change_one_of_equal_rows: 10, add_device: 6,
     change_device: 8, change_blackouts: 4, view_pages: 6, change_words: 5, change_odd_names: 6, change_specimens: 10,
-    log_in: 3, audit_by_hand: 2, roll_back: 2, savepoints: 4, emit_message: 1, touch_without_identity: 1,
+    log_in: 3, audit_by_hand: 2, roll_back: 2, savepoints: 4, emit_message: 1,
 }  # fmt: skip
 TRUNCATIONS: Final[dict[Operation, int]] = {truncate: 4, truncate_widely: 1}
 
@@ -503,7 +496,7 @@ async def fill(url: str, seed: int, *, scale: int = 1) -> None:
         for _ in range(30 * scale):
             await insert(connection, "public.guests", *(v.guest() for _ in range(10)))
         for operation, weight in OPERATIONS.items():
-            if operation in (roll_back, touch_without_identity, delete_guest, cancel, reinsert_guest):
+            if operation in (roll_back, delete_guest, cancel, reinsert_guest):
                 continue
             for _ in range(3 * weight * scale):
                 await _attempt(connection, operation, v, Report())
