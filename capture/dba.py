@@ -45,6 +45,10 @@ WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND {_NOT_SYSTEM}"""
 
 _ACTIONS: Final = {True: "insert, update, delete, truncate", False: "insert, truncate"}
 
+_MAY_READ: Final = """\
+-- What it may read. The definition of every table is copied, and reading that needs SELECT, also where the rows stay
+-- in production (unlogged tables, rows: none)."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceTable:
@@ -107,11 +111,10 @@ async def dba_sql(
     address: SourceAddress,
     *,
     publication: str,
-    tables: Collection[TableName] | None = None,
-    excluded: Collection[TableName] = frozenset(),
+    unpublished: Collection[TableName] = frozenset(),
 ) -> str:
-    """The SQL for the role and database that ``address`` names. ``tables`` None means all; a partitioned table stands
-    for its partitions, in ``tables`` and in ``excluded``."""
+    """The SQL for the role and database that ``address`` names. Rows of ``unpublished`` tables stay in production; a
+    partitioned table stands for its partitions."""
     looked: Looked | None = None
     reason = ""
     try:
@@ -128,8 +131,7 @@ async def dba_sql(
         role=address.user,
         database=address.database,
         publication=publication,
-        tables=tables,
-        excluded=excluded,
+        unpublished=unpublished,
         looked=looked,
         reason=reason,
     )
@@ -140,25 +142,18 @@ def render(
     role: str,
     database: str,
     publication: str,
-    tables: Collection[TableName] | None,
-    excluded: Collection[TableName],
+    unpublished: Collection[TableName],
     looked: Looked | None,
     reason: str = "",
 ) -> str:
     """Write the SQL; pure. Without ``looked`` it looks the tables up itself, and says that ``reason`` is why."""
     parts = [_head(role, database), *_role(role, database)]
     if looked is not None:
-        chosen = [table for table in looked.tables if _is_chosen(table, tables, excluded)]
-        parts += _listed(role, publication, chosen, looked.sequences)
+        parts += _listed(role, publication, looked, unpublished)
     else:
-        parts += _looked_up_later(role, publication, tables, excluded)
+        parts += _looked_up_later(role, publication, unpublished)
     parts += ["COMMIT;", *_remarks(role, looked, reason)]
     return "\n\n".join(parts) + "\n"
-
-
-def _is_chosen(table: SourceTable, tables: Collection[TableName] | None, excluded: Collection[TableName]) -> bool:
-    names = {table.name, table.root or table.name}
-    return (tables is None or not names.isdisjoint(tables)) and names.isdisjoint(excluded)
 
 
 # ------------------------------------------------------------------------------------------------ common parts
@@ -241,10 +236,11 @@ def _remarks(role: str, looked: Looked | None, reason: str) -> list[str]:
 # ----------------------------------------------------------------------------------------- tables listed by name
 
 
-def _listed(role: str, publication: str, tables: Sequence[SourceTable], sequences: Sequence[TableName]) -> list[str]:
+def _listed(role: str, publication: str, looked: Looked, unpublished: Collection[TableName]) -> list[str]:
     name = quote_identifier(role)
+    tables, sequences = looked.tables, looked.sequences
     schemas = sorted({table.name.schema for table in tables} | {sequence.schema for sequence in sequences})
-    parts = ["-- What it may read. Unlogged tables are not copied, but their definition is, and that needs SELECT."]
+    parts = [_MAY_READ]
     if schemas:
         parts.append(f"GRANT USAGE ON SCHEMA {', '.join(map(quote_identifier, schemas))} TO {name};")
     if tables:
@@ -253,7 +249,7 @@ def _listed(role: str, publication: str, tables: Sequence[SourceTable], sequence
         parts.append(f"GRANT SELECT ON SEQUENCE{_lines(map(str, sequences))}\nTO {name};")
     if any(table.row_security for table in tables):
         parts.append(_bypass(role, "true"))
-    roots = published_roots(tables)
+    roots = published_roots(table for table in tables if {table.name, table.root}.isdisjoint(unpublished))
     for publication_name, identified in zip(publication_names(publication), (True, False), strict=True):
         parts += _publication(publication_name, identified=identified)
         listed = [f"ONLY {root}" for root, is_identified in sorted(roots.items()) if is_identified is identified]
@@ -274,26 +270,19 @@ def _bypass(role: str, condition: str) -> str:
 # ------------------------------------------------------------------------------------ tables looked up when it runs
 
 
-def _looked_up_later(
-    role: str, publication: str, tables: Collection[TableName] | None, excluded: Collection[TableName]
-) -> list[str]:
+def _looked_up_later(role: str, publication: str, unpublished: Collection[TableName]) -> list[str]:
     name = _literal(role)
-    conditions = []
-    if tables is not None:
-        conditions.append(_names_one_of(tables))
-    if excluded:
-        conditions.append(f"NOT ({_names_one_of(excluded)})")
-    where = f"\nWHERE {' AND '.join(conditions)}" if conditions else ""
+    published = f" AND NOT {_names_one_of(unpublished)}" if unpublished else ""
     parts = [
         "-- The tables, looked up now.",
-        f"CREATE TEMPORARY VIEW tezcat_tables AS\nSELECT t.* FROM ({_TABLES}\n) AS t{where};",
+        f"CREATE TEMPORARY VIEW tezcat_tables AS\nSELECT t.* FROM ({_TABLES}\n) AS t;",
         f"CREATE TEMPORARY VIEW tezcat_sequences AS{_SEQUENCES};",
-        """\
+        f"""\
 CREATE TEMPORARY VIEW tezcat_roots AS
 SELECT coalesce(root_schema, schema) AS schema, coalesce(root_name, name) AS name,
        coalesce(bool_and(identified) FILTER (WHERE kind = 'r'), bool_and(identified)) AS identified
-FROM tezcat_tables WHERE permanent GROUP BY 1, 2;""",
-        "-- What it may read. Unlogged tables are not copied, but their definition is, and that needs SELECT.",
+FROM tezcat_tables AS t WHERE permanent{published} GROUP BY 1, 2;""",
+        _MAY_READ,
         f"""\
 SELECT format('GRANT USAGE ON SCHEMA %I TO %I', schema, {name})
 FROM (SELECT schema FROM tezcat_tables UNION SELECT schema FROM tezcat_sequences) AS s ORDER BY schema
@@ -323,8 +312,6 @@ FROM tezcat_roots WHERE {chosen} HAVING count(*) > 0
 
 
 def _names_one_of(names: Collection[TableName]) -> str:
-    if not names:
-        return "false"
     listed = ", ".join(f"({_literal(name.schema)}, {_literal(name.name)})" for name in sorted(names))
     return f"((t.schema, t.name) IN ({listed}) OR coalesce((t.root_schema, t.root_name) IN ({listed}), false))"
 

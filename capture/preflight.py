@@ -56,11 +56,11 @@ async def preflight(
     address: SourceAddress,
     *,
     publication: str,
-    expected_tables: Collection[TableName] | None = None,
+    unpublished: Collection[TableName] = frozenset(),
     slot: str | None = None,
 ) -> list[Check]:
-    """Check production for a copy of ``expected_tables`` (None: all permanent ones; a partitioned table stands for
-    its partitions) through ``publication`` and, if named, ``slot``."""
+    """Check production for a copy of all permanent tables through ``publication`` and, if named, ``slot``. The rows of
+    ``unpublished`` tables stay there; a partitioned table stands for its partitions."""
     try:
         connection = await connect(address, purpose="source check")
     except (ServerFailed, Refused) as error:
@@ -68,7 +68,7 @@ async def preflight(
     async with connection:
         checks = [_ok("connection", f"{address.label} answers role {quote_identifier(address.user)}.")]
         try:
-            await _check_all(connection, checks, publication, expected_tables, slot)
+            await _check_all(connection, checks, publication, unpublished, slot)
         except ServerFailed as error:
             checks.append(_problem("queries", error.message, error.hint))
     return checks
@@ -78,7 +78,7 @@ async def _check_all(
     connection: SourceConnection,
     checks: list[Check],
     publication: str,
-    expected_tables: Collection[TableName] | None,
+    unpublished: Collection[TableName],
     slot: str | None,
 ) -> None:
     version = _version(connection.server_version)
@@ -89,15 +89,9 @@ async def _check_all(
     checks += await _role(connection)
     checks.append(await _replication(connection.address))
     tables = await read_tables(connection)
-    chosen = [
-        table
-        for table in tables
-        if table.permanent
-        and (expected_tables is None or table.name in expected_tables or table.root in expected_tables)
-    ]
-    if expected_tables is not None:
-        checks += _absent(tables, expected_tables)
-    checks += await _readable(connection, chosen)
+    permanent = [table for table in tables if table.permanent]
+    chosen = [table for table in permanent if {table.name, table.root}.isdisjoint(unpublished)]
+    checks += await _readable(connection, permanent)
     checks += await _publications(connection, publication, chosen)
     checks += await _left_out(connection, tables)
     if slot is not None:
@@ -204,16 +198,6 @@ async def _replication(address: SourceAddress) -> Check:
 
 
 # ------------------------------------------------------------------------------------------------- the tables
-
-
-def _absent(tables: Collection[SourceTable], expected: Collection[TableName]) -> Iterator[Check]:
-    absent = set(expected) - {table.name for table in tables}
-    if absent:
-        yield _problem(
-            "tables",
-            f"production has no table {_named(absent)}.",
-            "Correct the names in the rules, or take them out.",
-        )
 
 
 async def _readable(connection: SourceConnection, chosen: Collection[SourceTable]) -> list[Check]:

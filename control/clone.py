@@ -197,10 +197,10 @@ async def _refuse_unready(
     checks = await preflight(
         project.source_address,
         publication=project.settings.publication,
-        expected_tables=[name for name, table in plan.tables.items() if table.rows == "all"],
+        unpublished=[name for name, table in plan.tables.items() if table.rows == "none"],
     )
     # Without a stream no publication is needed; a writable role was judged, and accepted, when it connected.
-    passed = {"publication"} if once else set()
+    passed = {"publication", "published tables", "replica identity"} if once else set()
     if accept_writable_role:
         passed.add("role")
     judged = [check for check in checks if check.name not in passed]

@@ -111,7 +111,7 @@ def _cover_table(
         written = own.columns.get(shape.name) if own is not None else None
         declared = bool(rules.domains_of(column))
         # Linked by a foreign key alone, a column of a table that the rules do not name stays undecided.
-        takes_over = written is None and (declared or own is not None)
+        takes_over = written is None and column in domain.decided and (declared or own is not None)
         if domain.rule is not None and (takes_over or (written is not None and written.mask != TODO)):
             at = rules.at_column(column) if written is not None else domain.rule.at
             decisions[column] = Decision(column, shape, domain.rule.rule, domain, at)

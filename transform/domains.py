@@ -1,8 +1,8 @@
 """Which columns must be masked alike, so that joins still hold.
 
 Columns are united by foreign keys (composite ones pairwise), by inheritance, and by the domains that the rules declare.
-A partition's columns are its root's. A domain has one rule, which a column without a rule of its own takes over; two
-different rules in one domain are a conflict.
+A partition's columns are its root's. A domain has one rule, which a column without a rule of its own takes over
+from the column that it refers to; two different rules in one domain are a conflict.
 
 Two kinds of columns stay outside: those of tables whose rows are not copied, and a referencing column whose own rule is
 ``null``, because NULL refers to nothing.
@@ -55,7 +55,8 @@ class Domain:
     """Columns that share a mask. ``rule`` is None while none of them is decided.
 
     What fits all of them: ``width`` is that of the widest integers, in bits, and ``max_length`` a length in characters.
-    ``ignores_case`` tells that one of them is citext.
+    ``ignores_case`` tells that one of them is citext. ``decided`` are the columns that have the rule or refer to one
+    that has; to be referred to decides nothing.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Domain:
     width: int
     max_length: int | None
     ignores_case: bool
+    decided: frozenset[ColumnName]
     conflicts: tuple[Conflict, ...] = ()
 
 
@@ -161,8 +163,23 @@ def _domain(
         width=min((bits for column in columns if (bits := integer_width(shapes[column]))), default=64),
         max_length=min((n for column in columns if (n := shapes[column].max_length) is not None), default=None),
         ignores_case=any(shapes[column].base_type == "citext" for column in columns),
+        decided=_referring(neighbours, {column for column, _ in placed}),
         conflicts=tuple(conflicts),
     )
+
+
+def _referring(
+    neighbours: dict[ColumnName, list[tuple[ColumnName, Link]]], columns: set[ColumnName]
+) -> frozenset[ColumnName]:
+    """These columns and all that refer to them, also by way of others."""
+    seen, waiting = set(columns), deque(columns)
+    while waiting:
+        column = waiting.popleft()
+        for _, link in neighbours.get(column, ()):
+            if link.target == column and link.source not in seen:
+                seen.add(link.source)
+                waiting.append(link.source)
+    return frozenset(seen)
 
 
 def _placed_rules(rules: Rules, column: ColumnName) -> Iterator[Placed]:

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-# A key if there is one, then a string, a number or word, an opening or a closing bracket: groups 1 to 5. Scalars are
-# all that is neither bracket nor separator; the server has made sure of what they are.
+# What separates a token from the one before it, with the key if there is one; that key; then a string, or a number or
+# word, or an opening, or a closing bracket: groups 1 to 6. A scalar is all that is neither bracket nor separator; the
+# server has made sure of what it is.
 TOKEN: Final = re.compile(
-    rb"[\s,]*+(?:(%s)\s*+:\s*+)?+(?:(%s)|([^\s,:\[\]{}\"]++)|([\[{])|([\]}]))" % (_STRING, _STRING), re.DOTALL
+    rb"([\s,]*+(?:(%s)\s*+:\s*+)?+)(?:(%s)|([^\s,:\[\]{}\"]++)|([\[{])|([\]}]))" % (_STRING, _STRING), re.DOTALL
 )
-KEY, STRING, SCALAR, OPEN, CLOSE = range(1, 6)
+_KEY, _OPEN, _CLOSE = 2, 5, 6
 
 _NUMBER: Final = re.compile(rb"(?!-0(?:\.0*)?\Z)-?(?:0|[1-9]\d*)(?:\.\d+)?")
 _TO_ESCAPE: Final = re.compile(rb'["\\\x00-\x1f]')
@@ -59,15 +60,15 @@ def spans(document: bytes) -> Iterator[Span]:
     key: bytes | None = None
     for token in TOKEN.finditer(document):
         kind = token.lastindex
-        if kind == CLOSE:
+        if kind == _CLOSE:
             depth -= 1
             if depth == 1:
                 yield Span(key, start, token.end())
             continue
         if depth == 1:
-            name = token[KEY]
-            key, start = None if name is None else unquote(name), token.start(kind or 0)
-        if kind == OPEN:
+            name = token[_KEY]
+            key, start = None if name is None else unquote(name), token.end(1)
+        if kind == _OPEN:
             depth += 1
         elif depth == 1:
             yield Span(key, start, token.end())

@@ -174,13 +174,13 @@ class _Suggester:
         if base_type in TEXT:
             return self._judge_text(column, shape, category, is_key)
         # Types that no mask knows, such as inet, point, bytea and tsvector, may hold anything.
-        return self._first(column, (NULL,), shape.type_name)
+        return self._first(column, (NULL, "redact"), shape.type_name)
 
     def _judge_document(self, table: Table, shape: Column) -> Suggestion:
         words = set(tokens(shape.name))
         names = {other.name for other in table.columns}
         image = words & {"old", "new", "record", "row", "image", "before", "after"}
-        if image and words <= _IMAGE_WORDS and names & _TABLE_COLUMNS and "row_image" in MASKS:
+        if image and words <= _IMAGE_WORDS and "table_name" in names:
             return Suggestion("row_image", "a row of the table that the row names")
         return Suggestion({"mask": "json", "paths": {}}, "every leaf is scrambled; list paths to keep")
 
@@ -252,7 +252,6 @@ class _Suggester:
 
 
 _IMAGE_WORDS: Final = frozenset("old new record row image data values before after json jsonb".split())
-_TABLE_COLUMNS: Final = frozenset(("table_name", "tablename", "relation", "relname", "table_oid"))
 
 
 def _as_written(rule: ColumnRule) -> Written:

@@ -133,7 +133,8 @@ async def _prepare(out: Console, folder: Path, production: EmbeddedServer, test:
     settings = load_settings(folder / "tezcat.yaml")
     _title(out, "tezcat source sql --environment production, for the DBA")
     address = SourceAddress.parse(url, name="production")
-    statements = await dba_sql(address, publication=settings.publication)
+    sessions = {TableName("public", "sessions")}
+    statements = await dba_sql(address, publication=settings.publication, unpublished=sessions)
     out.print(Syntax(statements, "sql", background_color="default", word_wrap=True))
     await _as_dba(production, statements)
     # psql's \password, which the SQL asks the DBA for, is interactive.
@@ -141,7 +142,7 @@ async def _prepare(out: Console, folder: Path, production: EmbeddedServer, test:
         await connection.execute(sql.SQL("ALTER ROLE tezcat PASSWORD {}").format(sql.Literal(password)))
     out.print("applied by the DBA: psql -v ON_ERROR_STOP=1 -f -")
     _title(out, "tezcat source check --environment production")
-    checks = await preflight(address, publication=settings.publication, expected_tables=None, slot=None)
+    checks = await preflight(address, publication=settings.publication, unpublished=sessions)
     for check in checks:
         out.print(f"{check.status:8} {check.name}: {check.message}", markup=False)
     return settings

@@ -175,6 +175,20 @@ def test_a_table_that_the_rules_do_not_name_blocks() -> None:
         compiled(decide(), catalog(table("public.empty")))
 
 
+def test_a_rule_is_taken_over_from_the_column_referred_to_only() -> None:
+    """What refers to a decided column is decided; a column is not decided by what refers to it."""
+    rules = decide(
+        guests=dict.fromkeys(("id", "full_name", "phone", "born_on", "notes", "mood"), "keep"),
+        reservations={"id": "keep", "price": "keep", "created_at": "keep"},
+        participants={"conversation_id": "keep", "email": "email"},
+        messages={"id": "keep", "body": "redact"},
+        sessions=None,
+        logs=dict.fromkeys(("id", "at", "table_name", "old_record", "record"), "keep"),
+    )
+    undecided = [finding.where for finding in check(rules, hotel()) if finding.severity is Severity.UNDECIDED]
+    assert undecided == ["public.guests.email"]
+
+
 def test_a_partial_plan_leaves_out_what_is_undecided() -> None:
     """With partial, undecided columns and tables are no part of the plan, so they are never copied."""
     of = catalog(table("public.t", "a text", "b text"), table("public.u", "c text"))

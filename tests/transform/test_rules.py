@@ -36,7 +36,8 @@ def test_names_are_written_as_sql_writes_them(tmp_path: Path) -> None:
     rules = read(
         tmp_path,
         'version: 1\ntables:\n  \'"Odd Schema"."Select"\':\n    columns: {fullName: keep, \'"a""b"\': keep}\n'
-        '  Public.GUESTS: {rows: none}\ndomains:\n  d: {mask: email, columns: [\'"Odd Schema"."Select"."fullName"\']}\n',
+        "  Public.GUESTS: {rows: none}\n"
+        'domains:\n  d: {mask: email, columns: [\'"Odd Schema"."Select"."fullName"\']}\n',
     )
     odd = TableName("Odd Schema", "Select")
     assert set(rules.tables) == {odd, GUESTS}
@@ -106,7 +107,8 @@ def test_the_fingerprint_ignores_form_and_order(tmp_path: Path) -> None:
     other = read(
         tmp_path,
         "# a comment\ndomains:\n  z:\n    columns: [A.e.f, a.b.c]\n    mask: email\ntables:\n  a.c:\n    rows: 'none'\n"
-        "  A.B:\n    columns:\n      '\"d\"': {x: 'y', days: 3, mask: date.shift}\n      c: {mask: email}\nversion: 1\n",
+        "  A.B:\n    columns:\n      '\"d\"': {x: 'y', days: 3, mask: date.shift}\n      c: {mask: email}\n"
+        "version: 1\n",
     )
     assert one.fingerprint() == other.fingerprint()
     assert len(one.fingerprint()) == 64

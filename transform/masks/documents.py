@@ -19,6 +19,7 @@ from transform.masks.basic import Keep
 from transform.masks.permutation import Characters
 
 _STEP: Final = re.compile(r"""\.([^\W\d][\w$-]*)|\[\*\]|\["((?:[^"\\]|\\.)*)"\]|\['((?:[^'\\]|\\.)*)'\]""")
+_QUOTE: Final = ord('"')
 _BOOLEANS: Final = (b"false", b"true")
 _STRINGS_TWEAK: Final = 1
 _NUMBERS_TWEAK: Final = 2
@@ -34,6 +35,11 @@ class Node:
     mask: Mask | None = None
     members: dict[bytes, Node] = field(default_factory=dict)
     elements: Node | None = None
+
+    @property
+    def leads_on(self) -> bool:
+        """Whether the rules say anything of what lies below."""
+        return bool(self.members) or self.elements is not None
 
 
 def parse_path(path: str) -> list[str | None]:
@@ -96,9 +102,13 @@ class _Scrambled:
 
     def __init__(self, prf: Prf) -> None:
         self._prf = prf
-        self._strings: dict[int, bytes] = {}  # by place
-        self._numbers: dict[int, bytes] = {}
-        self._booleans: dict[int, tuple[int, int]] = {}  # which of the documents, and which boolean in it
+        # Of each type, where the leaves belong among the pieces, and what they are.
+        self._string_places: list[int] = []
+        self._strings: list[bytes] = []
+        self._number_places: list[int] = []
+        self._numbers: list[bytes] = []
+        self._boolean_places: list[int] = []
+        self._boolean_numbers: list[int] = []  # 128 for each document that has any
         self._documents: list[bytes] = []
         self._in_document = 0
 
@@ -107,32 +117,35 @@ class _Scrambled:
         self._in_document = 0
 
     def add(self, place: int, token: bytes, document: bytes) -> None:
-        if token[:1] == b'"':
-            self._strings[place] = jsontext.unquote(token)
+        if token[0] == _QUOTE:
+            self._string_places.append(place)
+            self._strings.append(token[1:-1] if b"\\" not in token else jsontext.unquote(token))
         elif token not in _BOOLEANS:
-            self._numbers[place] = token
+            self._number_places.append(place)
+            self._numbers.append(token)
         else:
             if not self._in_document:
                 self._documents.append(document)
-            self._booleans[place] = (len(self._documents) - 1, self._in_document)
+            self._boolean_places.append(place)
+            self._boolean_numbers.append((len(self._documents) - 1) * 128 + self._in_document % 128)
             self._in_document += 1
 
     def fill(self, pieces: list[bytes]) -> None:
         """Put the scrambled leaves into their places."""
         if self._strings:
-            strings = Characters(pa.array(self._strings.values(), pa.binary()))
+            strings = Characters(pa.array(self._strings, pa.binary()))
             strings.permute(self._prf, _STRINGS_TWEAK)
-            for place, text in zip(self._strings, strings.column().to_pylist(), strict=True):
+            for place, text in zip(self._string_places, strings.column().to_pylist(), strict=True):
                 pieces[place] = jsontext.quote(text)
         if self._numbers:
-            numbers = _digits_of(pa.array(self._numbers.values(), pa.binary()))
+            numbers = _digits_of(pa.array(self._numbers, pa.binary()))
             numbers.permute(self._prf, _NUMBERS_TWEAK)
-            for place, text in zip(self._numbers, numbers.column().to_pylist(), strict=True):
+            for place, text in zip(self._number_places, numbers.column().to_pylist(), strict=True):
                 pieces[place] = text
-        if self._booleans:
-            bits = np.unpackbits(self._prf.tags(pa.array(self._documents, pa.binary())), axis=1)
-            for place, (document, number) in self._booleans.items():
-                pieces[place] = _BOOLEANS[bits[document, number % bits.shape[1]]]
+        if self._documents:
+            bits = np.unpackbits(self._prf.tags(pa.array(self._documents, pa.binary())))
+            for place, bit in zip(self._boolean_places, bits[self._boolean_numbers].tolist(), strict=True):
+                pieces[place] = _BOOLEANS[bit]
 
 
 def _digits_of(numbers: pa.BinaryArray) -> Characters:
@@ -192,39 +205,44 @@ class Documents(Mask):
         return pa.array(masked, pa.binary())
 
     def _cut(self, document: bytes, pieces: list[bytes], leaves: dict[Mask, _Leaves], scrambled: _Scrambled) -> None:
-        """Cut a document into pieces that stay and leaves that do not, and hand out the leaves."""
+        """Cut a document into pieces, and hand out the leaves among them that do not stay."""
         above: list[tuple[Node | None, Mask | None, bool]] = []
         node: Node | None = None
         mask: Mask | None = None
         in_object = False
-        written = 0
-        for token in jsontext.TOKEN.finditer(document):
-            kind = token.lastindex or 0
-            if kind == jsontext.CLOSE:
+        add = pieces.append
+        for lead, key, string, scalar, opening, closing in jsontext.TOKEN.findall(document):
+            add(lead)
+            if closing:
+                add(closing)
                 node, mask, in_object = above.pop()
                 continue
             child: Node | None = None
             if not above:
                 child = self._root
             elif node is not None:
-                child = node.members.get(jsontext.unquote(token[jsontext.KEY])) if in_object else node.elements
+                child = node.members.get(jsontext.unquote(key)) if in_object else node.elements
             of_child = mask if child is None or child.mask is None else child.mask
-            if kind == jsontext.OPEN:
+            if opening:
                 above.append((node, mask, in_object))
-                node, mask, in_object = child, of_child, token[kind] == b"{"
+                node, mask, in_object = (
+                    child if child is not None and child.leads_on else None,
+                    of_child,
+                    opening == b"{",
+                )
+                add(opening)
                 continue
-            leaf = token[kind]
-            if leaf == b"null" or isinstance(of_child, Keep):
-                continue
-            start, end = token.span(kind)
-            pieces.append(document[written:start])
-            if of_child is None:
-                scrambled.add(len(pieces), leaf, document)
-            else:
-                leaves.setdefault(of_child, _Leaves(of_child)).add(len(pieces), leaf)
-            pieces.append(leaf)
-            written = end
-        pieces.append(document[written:])
+            leaf = string or scalar
+            if leaf != b"null":
+                if of_child is None:
+                    scrambled.add(len(pieces), leaf, document)
+                elif type(of_child) is not Keep:
+                    if of_child not in leaves:
+                        leaves[of_child] = _Leaves(of_child)
+                    leaves[of_child].add(len(pieces), leaf)
+            add(leaf)
+        if document[-1:].isspace():  # json keeps blanks
+            add(b" ")
 
 
 class DocumentParams(Params):
