@@ -25,6 +25,7 @@ from capture.replication import ReplicationSession, Slot
 from capture.slots import drop_slot_if_there
 from capture.snapshot import Chunk, dump_schema, plan_chunks, read_sequences
 from capture.source import SourceConnection, identity
+from capture.unfollowed import unfollowed_changes
 from control.project import Project, database_identity, program
 from control.report import Report
 from control.settings import Settings, process_environment
@@ -265,6 +266,7 @@ class _Clone:
         await self._production.begin(snapshot=self._slot.snapshot)
         catalog = await read_catalog(self._production)
         await self._production.rollback()
+        unfollowed = await unfollowed_changes(self._production, project.publications)
         plan = project.plan(catalog)
         archive = project.settings.state / f"{project.target.name}.schema"
         archive.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -273,7 +275,7 @@ class _Clone:
         if await target.standing(self._connection) is Standing.OURS:
             await load.clear(self._connection)
         await progress.install(self._connection)
-        await progress.begin_clone(self._connection, self._first_progress(catalog, plan, timeline))
+        await progress.begin_clone(self._connection, self._first_progress(catalog, plan, timeline, unfollowed))
         warnings = [
             f"the role {name} was made on the target, without login, because the schema names it"
             for name in await restore.make_roles(self._connection, catalog.roles)
@@ -295,7 +297,7 @@ class _Clone:
         left_out = {str(name): reason for name, reason in catalog.left_out.items()}
         return _Made(tables, rows, size, left_out, warnings)
 
-    def _first_progress(self, catalog: Catalog, plan: Plan, timeline: int) -> Progress:
+    def _first_progress(self, catalog: Catalog, plan: Plan, timeline: int, unfollowed: dict[str, int]) -> Progress:
         return Progress(
             environment=self._project.target.name,
             source=self._project.source.name,
@@ -309,6 +311,7 @@ class _Clone:
             consistent_lsn=None,
             applied_lsn=None,
             source_time=None,
+            unfollowed=unfollowed,
             runner=None,
             last_error=None,
         )

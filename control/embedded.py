@@ -249,7 +249,7 @@ class EmbeddedServer:
                     f"{self._log_since(log_start)}"
                 )
             try:
-                connection = await psycopg.AsyncConnection.connect(self.url(), connect_timeout=5)
+                connection = await psycopg.AsyncConnection.connect(self.url(), connect_timeout=2)
             except psycopg.OperationalError:
                 if asyncio.get_running_loop().time() > deadline:
                     raise ServerFailed(

@@ -49,11 +49,13 @@ from capture.replication_protocol import XLogData, parse_copy_data
 from capture.slots import slot_state
 from capture.snapshot import read_sequences
 from capture.source import SourceConnection, identity
+from capture.unfollowed import unfollowed_changes
 from capture.windows import WindowBuilder
 from control.copies import check_copy, clone_again, no_copy
 from control.project import Project, database_identity
 from sink import hold, load, progress, target
 from sink.apply import Applier, Images
+from sink.progress import Progress
 from sink.sequences import SequenceMarks
 from sink.statements import TableShape
 from sink.target import Connection, fetch
@@ -187,8 +189,10 @@ class Session:
                 )
                 self._counters.has_streamed = True
                 await stack.enter_async_context(replication)
-                flow = _Flow(self._counters, self._goal, self._stop, production, replication, connection, applier)
-                await flow.run(catalog, plan, state.source_time)
+                flow = _Flow(
+                    project, self._counters, self._goal, self._stop, production, replication, connection, applier
+                )
+                await flow.run(catalog, plan, state)
             except BaseException as error:
                 self.has_applied = applier.applied_lsn > state.applied_lsn
                 await _leave(connection, runner, error)
@@ -257,6 +261,7 @@ class _Flow:
 
     def __init__(
         self,
+        project: Project,
         counters: Counters,
         goal: Goal,
         stop: asyncio.Event,
@@ -265,6 +270,7 @@ class _Flow:
         connection: Connection,
         applier: Applier,
     ) -> None:
+        self._project = project
         self._counters = counters
         self._goal = goal
         self._stop = stop
@@ -277,10 +283,12 @@ class _Flow:
         self._last_end: TransactionEnd | None = None
         self._watched_at = 0.0
 
-    async def run(self, catalog: Catalog, plan: Plan, source_time: datetime) -> None:
+    async def run(self, catalog: Catalog, plan: Plan, state: Progress) -> None:
         """Run both tasks until one ends, which it does by raising."""
         self._plan = plan
-        self._source_time = source_time
+        assert state.source_time is not None
+        self._source_time = state.source_time
+        self._unfollowed = state.unfollowed
         self._builder = WindowBuilder(
             catalog,
             frozenset(name for name, table_plan in plan.tables.items() if table_plan.rows == "none"),
@@ -436,6 +444,7 @@ class _Flow:
             return
         self._watched_at = time.monotonic()
         await self._replication.answer(ask=True)
+        await self._check_unfollowed()
         for name, value in (await read_sequences(self._production, self._free_sequences)).items():
             if value is not None:
                 await fetch(
@@ -443,6 +452,17 @@ class _Flow:
                     f"SELECT setval(%s::regclass, %s) FROM {name} WHERE last_value < %s",  # quoted
                     (str(name), value, value),
                 )
+
+    async def _check_unfollowed(self) -> None:
+        now = await unfollowed_changes(self._production, self._project.publications)
+        changed = [name for name, count in now.items() if count > self._unfollowed.get(name, 0)]
+        if changed:
+            raise ServerFailed(
+                f"rows of {', '.join(changed)} were updated or deleted in production, which has no replica identity "
+                "there, so the stream cannot bring it: the copy is no longer what production is.",
+                hint="Give the table a primary key or REPLICA IDENTITY FULL, run the SQL of tezcat source sql again, "
+                f"then: {clone_again(self._project)}",
+            )
 
     async def _finish(self) -> None:
         """Leave at a transaction's end, everything applied made durable and acknowledged."""

@@ -12,6 +12,8 @@ from datetime import datetime
 from importlib.resources import files
 from typing import Final
 
+from psycopg.types.json import Jsonb
+
 from capture.model import DatabaseIdentity, Lsn, Refused
 from sink.target import Connection, fetch
 
@@ -37,6 +39,7 @@ class Progress:
     consistent_lsn: Lsn | None
     applied_lsn: Lsn | None
     source_time: datetime | None
+    unfollowed: dict[str, int]
     runner: str | None
     last_error: str | None
 
@@ -74,7 +77,7 @@ async def begin_clone(connection: Connection, progress: Progress) -> None:
     await fetch(
         connection,
         """INSERT INTO tezcat.progress (environment, source, system_identifier, database, timeline, slot,
-             rules_fingerprint, key_check, state, runner)
+             rules_fingerprint, key_check, state, unfollowed)
            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'cloning', %s)""",
         (
             progress.environment,
@@ -85,7 +88,7 @@ async def begin_clone(connection: Connection, progress: Progress) -> None:
             progress.slot,
             progress.rules_fingerprint,
             progress.key_check,
-            progress.runner,
+            Jsonb(progress.unfollowed),
         ),
     )
 

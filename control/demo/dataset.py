@@ -283,7 +283,8 @@ class _Hotel:
             street, passport = self.draw.street(), f"C{self.draw.bits(36):09X}"
             note = f"{guest.name} travels with {other.name}." if self.draw.share() < 0.4 else None
             if guest is _CANARY:
-                street, passport, note = _CANARY_STREET, _CANARY_PASSPORT, f"{guest.name} is {_CANARY_NOTE}."
+                street, passport = _CANARY_STREET, _CANARY_PASSPORT
+                note = f"{guest.name} is {_CANARY_NOTE}. Refunds go to {_CANARY_IBAN}."
             phones = ([], [guest.phone, other.phone], [other.phone])[guest.id % 3]
             tags = [self.draw.pick(_TAGS) for _ in range(guest.id % 3)]
             # Every fifth has a favourite stay: the one that _reservations makes for them.

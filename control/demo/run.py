@@ -13,17 +13,19 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+import pyarrow as pa
 from psycopg import sql
 from rich.console import Console
 from rich.rule import Rule
 from rich.syntax import Syntax
 from rich.table import Table
 
+from capture.catalog import read_catalog
 from capture.dba import dba_sql
 from capture.model import ServerFailed, TableName
 from capture.preflight import preflight
@@ -34,6 +36,7 @@ from control.demo import RULES, SCHEMA, dataset
 from control.demo.traffic import traffic
 from control.embedded import EmbeddedServer, binaries
 from control.outcome import Terminal
+from control.project import Project
 from control.settings import Settings, load_settings, process_environment
 from control.stream import StreamProgress, stream
 from control.verify import verify
@@ -43,8 +46,8 @@ _VERSION: Final = 18
 _TRAFFIC_SECONDS: Final = 20.0
 _TRAFFIC_PAUSE_SECONDS: Final = 60.0
 _SHOWN: Final = (
-    ("public.guests", "id", ("id", "email", "first_name", "last_name", "phone", "born_on", "city")),
-    ("billing.payments", "id", ("id", "card_number", "iban", "amount")),
+    (TableName("public", "guests"), ("id", "email", "first_name", "last_name", "phone", "born_on", "street", "notes")),
+    (TableName("public", "reservations"), ("id", "guest_id", "room_id", "check_in", "total", "special_requests")),
 )
 
 
@@ -74,7 +77,7 @@ async def _demo(terminal: Terminal, *, serve: bool) -> None:
                 await _live_traffic(out, production, latest, _TRAFFIC_SECONDS)
                 _title(out, "The same rows in both")
                 await _wait_until_caught_up(latest)
-                await _show_rows(out, production, test)
+                await _show_rows(out, settings, production, test)
                 _title(out, "tezcat verify --target test, while the stream runs")
                 verified = await verify(settings, "test", accept_writable_role=False, report=report)
                 results.show_verify(terminal, verified)
@@ -222,19 +225,27 @@ async def _wait_until_caught_up(latest: _Latest) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _show_rows(out: Console, production: EmbeddedServer, test: EmbeddedServer) -> None:
-    """The newest rows that kept their key, on either side. This is the operator's own terminal."""
-    async with await _connect(production, "hotel") as source, await _connect(test, "hotel_test") as copy:
-        for name, order, columns in _SHOWN:
-            table = Table(title=name, title_justify="left", box=None, pad_edge=False, title_style="bold")
-            table.add_column("")
-            for column in columns:
+async def _show_rows(out: Console, settings: Settings, production: EmbeddedServer, test: EmbeddedServer) -> None:
+    """The newest rows, each beside its counterpart in the copy, which the plan's masks of its key find.
+
+    This shows originals: it is the demo's own terminal, and its people are made up.
+    """
+    project = Project.of(settings, "test")
+    async with await project.open_source("demo", accept_writable_role=False) as source:
+        plan = project.plan(await read_catalog(source))
+    async with await _connect(production, "hotel") as source_rows, await _connect(test, "hotel_test") as copy_rows:
+        for name, columns in _SHOWN:
+            table = Table(title=str(name), title_justify="left", box=None, pad_edge=False, title_style="bold")
+            for column in ("", *columns):
                 table.add_column(column, overflow="fold")
-            query = f"SELECT {', '.join(columns)} FROM {name} ORDER BY {order} DESC LIMIT 3"
-            for side, connection, style in (("production", source, "red"), ("test", copy, "green")):
-                rows: Sequence[tuple[Any, ...]] = await (await connection.execute(query.encode())).fetchall()
-                for row in rows:
-                    table.add_row(side, *("" if value is None else str(value) for value in row), style=style)
+            query = f"SELECT {', '.join(f'{column}::text' for column in columns)} FROM {name}"
+            newest = await source_rows.execute(f"{query} ORDER BY created_at DESC LIMIT 3".encode())
+            for row in await newest.fetchall():
+                key = pa.RecordBatch.from_arrays([pa.array([row[0].encode()], pa.binary())], names=[columns[0]])
+                masked = plan.tables[name].mask(key, escaped=False).column(0)[0].as_py().decode()
+                found = await copy_rows.execute(f"{query} WHERE {columns[0]}::text = %s".encode(), (masked,))
+                table.add_row("production", *(value or "" for value in row), style="red")
+                table.add_row("test", *(value or "" for value in await found.fetchone() or ()), style="green")
             out.print(table)
 
 

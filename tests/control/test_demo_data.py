@@ -107,7 +107,7 @@ async def test_sequences_go_on_after_the_data(database: Database) -> None:
 
 @pytest.mark.integration
 async def test_canaries_are_planted_everywhere(database: Database) -> None:
-    """The name of the canary is in most tables, and each canary in several, arrays and JSON among them."""
+    """The canary's name is in most tables, in arrays and in JSON; each of the canaries is in some row image."""
     await hotel(database)
     name = " ".join(CANARIES[:2])
     for table in (
@@ -116,14 +116,9 @@ async def test_canaries_are_planted_everywhere(database: Database) -> None:
     ):
         assert database.execute(f"SELECT count(*) > 0 FROM {table} AS t WHERE t::text LIKE '%{name}%'") == [(True,)]
     for canary in CANARIES:
-        places = database.execute(
-            *(
-                f"""SELECT (SELECT count(*) FROM {table} AS t WHERE strpos(t::text, '{canary}') > 0)
-                WHERE EXISTS (SELECT FROM {table} AS t WHERE strpos(t::text, '{canary}') > 0)"""
-                for table in ("guests", "billing.payments")
-            )
-        ) + database.execute(f"SELECT 1 FROM audit_logs AS t WHERE strpos(t::text, '{canary}') > 0 LIMIT 1")
-        assert places, f"canary {canary} is in no row image and no payment"
+        assert database.execute(f"SELECT count(*) > 0 FROM audit_logs AS t WHERE t::text LIKE '%{canary}%'") == [
+            (True,)
+        ]
     array, document = database.execute(
         f"""SELECT (SELECT count(*) FROM reservations WHERE '{name}' = ANY (companions)),
         (SELECT count(*) FROM guests WHERE preferences #>> '{{contact,email}}' = '{CANARIES[2]}')"""
@@ -135,14 +130,12 @@ async def test_canaries_are_planted_everywhere(database: Database) -> None:
 @pytest.mark.integration
 async def test_documents_are_stored_out_of_line(database: Database) -> None:
     """Every paper's content lies in the TOAST table, so that an update of its status does not send it."""
-    counts = await hotel(database)
-    database.execute("VACUUM documents")
-    rows, inline = database.execute(
-        """SELECT count(*) FILTER (WHERE length(content) > 2000),
-        sum(pg_relation_size('documents')) / count(*) FROM documents"""
+    await hotel(database)
+    (toasted, content) = database.execute(
+        """SELECT (SELECT pg_relation_size(reltoastrelid) FROM pg_class WHERE oid = 'documents'::regclass),
+        (SELECT sum(octet_length(content)) FROM documents)"""
     )[0]
-    assert rows == counts["documents"]
-    assert inline / rows < 2000
+    assert toasted >= content > 0
 
 
 @pytest.mark.integration
@@ -199,13 +192,9 @@ async def test_traffic_is_counted_and_lands(database: Database) -> None:
     assert ticks == sorted(ticks)
     assert ticks[-1] == sum(counts.values()) > 30
     assert set(counts) <= {*ACTIONS, CONFLICTS}
-    (payments,) = database.execute(
-        "SELECT count(*) FROM audit_logs WHERE table_name = 'payments' AND happened_at > now() - interval '1 minute' AND operation = 'INSERT'"
-    )[0]
-    assert payments == counts["bookings"]
-    (changed,) = database.execute(
-        "SELECT count(*) FROM audit_logs WHERE table_name = 'guests' AND operation = 'UPDATE' AND old_row ->> 'email' <> new_row ->> 'email' AND happened_at > now() - interval '1 minute'"
-    )[0]
+    trail = "SELECT count(*) FROM audit_logs WHERE happened_at > now() - interval '1 minute'"
+    assert database.execute(f"{trail} AND table_name = 'payments' AND operation = 'INSERT'") == [(counts["bookings"],)]
+    ((changed,),) = database.execute(f"{trail} AND old_row ->> 'email' <> new_row ->> 'email'")
     assert 0 < changed <= counts["email changes"]
     assert database.execute("SELECT count(*) FROM access_log") == [(before["access_log"] + 2 * counts["page views"],)]
 
@@ -229,7 +218,7 @@ async def test_a_message_moves_to_another_partition(database: Database) -> None:
 async def test_a_conflict_is_counted_and_leaves_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction that meets another one is rolled back as a whole and counted as a conflict."""
     await hotel(database)
-    tags = database.execute("SELECT count(*) FROM vouchers")
+    vouchers = database.execute("SELECT count(*) FROM vouchers")
 
     async def clash(session: Any) -> None:
         await session._do("INSERT INTO vouchers VALUES ('V-new', 1, 1, '2027-01-01')")
@@ -239,7 +228,7 @@ async def test_a_conflict_is_counted_and_leaves_nothing(database: Database, monk
     counts = await traffic(database.url, 0.2, sessions=2)
     assert counts.keys() == {CONFLICTS}
     assert counts[CONFLICTS] > 0
-    assert database.execute("SELECT count(*) FROM vouchers") == tags
+    assert database.execute("SELECT count(*) FROM vouchers") == vouchers
 
 
 @pytest.mark.integration

@@ -68,7 +68,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table or partitioned root: how to read it, and its columns by what happens to them."""
+    """A table or partitioned root: how to read it, and its columns by what happens to them. ``names`` are those of the
+    columns read, or '' for what is read beside the table's own data."""
 
     name: str
     select: str
@@ -79,7 +80,7 @@ class Table:
 
     @property
     def kept_names(self) -> frozenset[str]:
-        """The kept columns that hold data of their own or are derived from such."""
+        """The kept columns that hold data of their own; what an image shows of generated ones is nobody's promise."""
         return frozenset(self.names[position] for position in self.kept if self.names[position])
 
 
@@ -182,7 +183,7 @@ class _Oracle:
             assert written is not None, f"the rules do not speak of {name}.{column}"
             position = len(expressions)
             expressions.append(quoted)
-            names.append(column)
+            names.append("" if inputs else column)
             if written == "keep":
                 kept.append(position)
                 continue
