@@ -34,7 +34,7 @@ _SERVER: Final = """SELECT s.system_identifier::text, current_database()::text,
 _TABLES: Final = f"""
 SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text,
        c.relreplident::text, c.relispartition, c.relrowsecurity, c.reltuples::bigint,
-       pg_relation_size(c.oid) / current_setting('block_size')::bigint, pg_table_size(c.oid),
+       coalesce(pg_relation_size(c.oid) / current_setting('block_size')::bigint, 0), coalesce(pg_table_size(c.oid), 0),
        obj_description(c.oid, 'pg_class'),
        CASE WHEN c.relispartition THEN pg_partition_root(c.oid)::oid::bigint END
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -52,8 +52,7 @@ SELECT a.attrelid::bigint, a.attname::text, a.attnum::int, a.atttypid::bigint, a
 _TYPES: Final = """
 SELECT t.oid::bigint, t.typname::text, t.typtype::text, t.typcategory::text, t.typelem::bigint,
        t.typbasetype::bigint, t.typtypmod, t.typlen::int
-  FROM pg_type t WHERE t.oid IN (SELECT a.atttypid FROM pg_attribute a WHERE a.attnum > 0)
-     OR t.typtype IN ('b', 'd', 'e', 'r', 'm')"""
+  FROM pg_type t"""
 
 _ENUMS: Final = "SELECT e.enumtypid::bigint, e.enumlabel::text FROM pg_enum e ORDER BY e.enumtypid, e.enumsortorder"
 
@@ -63,7 +62,7 @@ SELECT i.indrelid::bigint, x.relname::text, i.indkey::text, i.indnkeyatts::int, 
        pg_get_expr(i.indpred, i.indrelid) AS predicate
   FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_class x ON x.oid = i.indexrelid
- WHERE (i.indisunique OR i.indisexclusion) AND i.indislive AND {_OURS}
+ WHERE (i.indisunique OR i.indisexclusion) AND i.indisready AND (i.indisvalid OR c.relkind = 'p') AND {_OURS}
  ORDER BY i.indrelid, x.relname"""
 
 _FOREIGN_KEYS: Final = f"""

@@ -24,6 +24,7 @@ from capture.source import SourceAddress, map_error, open_replication
 from capture.statements import check_replication
 
 _FEEDBACK_SECONDS: Final = 1.0
+_LOOK_AGAIN_SECONDS: Final = 0.1
 # So many bytes are taken per turn before the other tasks get theirs.
 _TURN_BYTES: Final = 4 << 20
 
@@ -108,6 +109,7 @@ class ReplicationStream:
         self._pgconn = connection.pgconn
         self._durable = start_lsn
         self._feedback: asyncio.Task[None] | None = None
+        self._telling = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         self._feedback = asyncio.create_task(self._keep_telling())
@@ -143,9 +145,11 @@ class ReplicationStream:
             reply_requested=ask,
         )
         try:
-            self._pgconn.put_copy_data(message)
-            while self._pgconn.flush():
-                await self._ready(writable=True)
+            # An event loop knows one writer a socket, and several tasks tell.
+            async with self._telling:
+                self._pgconn.put_copy_data(message)
+                while self._pgconn.flush():
+                    await self._ready(writable=True)
         except psycopg.Error as error:
             raise map_error(error, self._address) from None
 
@@ -203,8 +207,12 @@ class ReplicationStream:
         ready: asyncio.Future[None] = loop.create_future()
         socket = self._pgconn.socket
         add, remove = (loop.add_writer, loop.remove_writer) if writable else (loop.add_reader, loop.remove_reader)
+        # TLS may hold decrypted bytes that the socket does not show, so it is looked at again now and then.
+        timer = loop.call_later(_LOOK_AGAIN_SECONDS, _settle, ready) if self._pgconn.ssl_in_use else None
         add(socket, _settle, ready)
         try:
             await ready
         finally:
             remove(socket)
+            if timer is not None:
+                timer.cancel()

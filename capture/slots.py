@@ -10,7 +10,7 @@ from capture.source import SourceConnection
 
 _SLOT = """
 SELECT s.active_pid, s.confirmed_flush_lsn::text, s.restart_lsn::text, s.wal_status, s.plugin::text,
-       pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, pg_current_wal_lsn()::text
+       s.database::text, current_database()::text, pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, pg_current_wal_lsn()::text
   FROM pg_replication_slots s WHERE s.slot_name = %s"""
 
 
@@ -27,14 +27,16 @@ class SlotState:
 
 
 async def slot_state(connection: SourceConnection, name: str) -> SlotState | None:
-    """The slot, or None where there is none. Raises ``ServerFailed``."""
+    """The slot, or None where there is none. Raises ``ServerFailed``, also for a slot of that name that is not ours."""
     rows = await connection.fetch(_SLOT, (name,))
     if not rows:
         return None
-    active_pid, confirmed, restart, status, plugin, retained, current = rows[0]
-    if plugin != "pgoutput":
+    active_pid, confirmed, restart, status, plugin, database, ours, retained, current = rows[0]
+    if plugin != "pgoutput" or database != ours:
+        # Slots belong to the whole server: the project of another database may have named one alike.
+        whose = f"of database {database}" if database is not None else "for physical replication"
         raise ServerFailed(
-            f"production has a slot named {name} that is not one of tezcat's (plugin {plugin}).",
+            f"production has a slot named {name} that is not this copy's: it is one {whose} (plugin {plugin}).",
             hint="Rename the target environment, which names the slot.",
         )
     return SlotState(

@@ -3,8 +3,9 @@
 ``WindowBuilder`` takes decoded events in order and keeps the rows of each table together, so that masking costs calls
 per table and not per row; ``close`` hands over a ``Window`` and starts the next. It holds the relation cache of one
 session and compares every announced relation with the catalog that the plan was made for: a table that the plan does
-not know, or a column that is gone, renamed or of another type, stops the stream with ``Drifted``; a new column is left
-out and reported, because nobody has decided how to mask it.
+not know or that was made anew, a column that is gone, renamed or of another type, or rows that are identified by other
+columns, stop the stream with ``Drifted``; a new column is left out and reported, because nobody has decided how to mask
+it.
 """
 
 from __future__ import annotations
@@ -246,6 +247,11 @@ class WindowBuilder:
         )
 
     def _compare(self, table: Table, relation: Relation) -> None:
+        if relation.oid != table.oid:
+            raise Drifted(
+                f"{table.name} is another table in production than it was: it was made anew, or renamed.",
+                hint="Clone again.",
+            )
         known = {column.name: column for column in table.copied_columns}
         arriving = {column.name: column for column in relation.columns}
         for name, column in known.items():
@@ -254,11 +260,17 @@ class WindowBuilder:
                     f"column {quote_identifier(name)} of {table.name} is gone or renamed in production.",
                     hint="Bring the rules up to date, then clone again.",
                 )
-            if arriving[name].type_oid != column.type_oid:
+            if (arriving[name].type_oid, arriving[name].typmod) != (column.type_oid, column.typmod):
                 raise Drifted(
                     f"column {quote_identifier(name)} of {table.name} has another type in production now.",
                     hint="Bring the rules up to date, then clone again.",
                 )
+        identity = {name for name, announced in arriving.items() if announced.is_key}
+        if identity and not identity.issuperset(table.identity_columns):
+            raise Drifted(
+                f"the rows of {table.name} were identified by other columns (REPLICA IDENTITY) when they were changed.",
+                hint="Clone again.",
+            )
         for name, announced in arriving.items():
             if name in known:
                 continue

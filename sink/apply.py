@@ -113,7 +113,7 @@ class Applier:
             return
         if before is None or not shape.key:
             raise ServerFailed(
-                f"the stream brought an {what}, which has no replica identity to find the row by.",
+                f"the stream brought the {what}, which has no replica identity to find the row by.",
                 hint="Give the table a primary key or REPLICA IDENTITY FULL in production, then clone again.",
             )
         key = tuple(before[position] for position in shape.key)
@@ -125,14 +125,18 @@ class Applier:
                 position
                 for position in range(len(shape.columns))
                 if position not in run.unchanged
-                # An identity column that may not be set is left alone unless it did change.
-                and not (position in shape.always_identity and after[position] == before[position])
+                # An identity column that may not be set is left alone where it is known that it did not change.
+                and not (
+                    position in shape.always_identity
+                    and after[position] == before[position]
+                    and (position in shape.key or run.old_is_full)
+                )
                 # The key is the row's address; setting it to itself would touch its indexes for nothing.
                 and not (position in shape.key and shape.key_is_unique and not moved)
             )
             if not positions:
                 statement = statements.find(shape)
-            elif moved and any(position in shape.always_identity for position in positions):
+            elif any(position in shape.always_identity for position in positions):
                 statement = statements.replace(shape, positions)
             else:
                 statement = statements.update(shape, positions)
@@ -141,7 +145,7 @@ class Applier:
 
     async def truncate(self, truncation: Truncation) -> None:
         """Empty tables as production did."""
-        self._pipeline.execute(statements.truncate(truncation.tables, restart_identity=truncation.restart_identity))
+        self._pipeline.execute(statements.truncate(truncation.tables))
 
     async def flush(self) -> None:
         """Send what is queued and check it. Raises ``ServerFailed``."""

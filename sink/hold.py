@@ -3,6 +3,7 @@
 The reader first closes the gate: the stream finishes its transaction and begins no other. Then nothing that the
 reader does to learn an LSN from production can race with the stream. With that LSN it sets a hold and opens the gate:
 the stream goes on up to the LSN, stands, and goes on again when the hold is lifted or its owner's session is gone.
+Readers take turns: the next one closes the gate when the hold before it is lifted.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from capture.model import Lsn, ServerFailed
-from sink.progress import GATE, is_running, read
+from sink.progress import GATE, READER, is_running, read
 from sink.target import Connection, fetch
 
 _POLL: Final = 0.02
@@ -27,7 +28,8 @@ READ_HOLD: Final = """SELECT h.lsn::text FROM tezcat.hold h
 
 @asynccontextmanager
 async def closed_gate(connection: Connection) -> AsyncIterator[None]:
-    """No transaction of the stream is open, and none begins, until the block ends."""
+    """No transaction of the stream is open, and none begins, until the block ends; no other reader until ``lift``."""
+    await fetch(connection, "SELECT pg_advisory_lock(%s)", (READER,))
     await fetch(connection, "SELECT pg_advisory_lock(%s)", (GATE,))
     try:
         yield
@@ -61,8 +63,9 @@ async def reached(connection: Connection, lsn: Lsn) -> None:
 
 
 async def lift(connection: Connection) -> None:
-    """Let the stream go on."""
+    """Let the stream go on, and the next reader begin."""
     await fetch(connection, "DELETE FROM tezcat.hold WHERE pid = pg_backend_pid()")
+    await fetch(connection, "SELECT pg_advisory_unlock(%s)", (READER,))
 
 
 async def wait_until_lifted(connection: Connection, lsn: Lsn) -> None:

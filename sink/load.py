@@ -14,8 +14,15 @@ from sink.target import Connection, failure, fetch
 async def as_replica(connection: Connection) -> None:
     """Keep triggers and foreign keys quiet in this session: what production did has happened already.
 
+    The schemas of extensions join its search path, for that is where the equality of their types is found.
     Raises ``ServerFailed`` when the user may not.
     """
+    await fetch(
+        connection,
+        """SELECT set_config('search_path', concat_ws(', ', 'pg_catalog', string_agg(DISTINCT quote_ident(n.nspname),
+                  ', ')), false)
+             FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE n.nspname <> 'pg_catalog'""",
+    )
     try:
         await connection.execute("SET session_replication_role = replica")
     except psycopg.errors.InsufficientPrivilege:
@@ -35,25 +42,41 @@ def copy_in_statement(table: TableName, columns: Sequence[str]) -> str:
 async def copy_in(
     connection: Connection, table: TableName, columns: Sequence[str], blocks: AsyncIterator[bytes | pa.Buffer]
 ) -> int:
-    """Write blocks of COPY text into a table; the number of rows. Raises ``ServerFailed``.
+    """Write blocks of COPY text into a table; the number of rows. Raises ``ServerFailed``, and what ``blocks`` raises.
 
     Inside a transaction of the caller's it is part of that; otherwise it is one of its own.
     """
+    given_up: Exception | None = None
     try:
         async with connection.cursor() as cursor:
             async with cursor.copy(copy_in_statement(table, columns).encode()) as copy:
-                async for block in blocks:
+                while True:
+                    try:
+                        block = await anext(blocks)
+                    except StopAsyncIteration:
+                        break
+                    except Exception as error:
+                        # psycopg tells the server, and so its log, the text of what is raised here.
+                        given_up = error
+                        raise _GivenUp from None
                     await copy.write(memoryview(block))
             return cursor.rowcount
+    except _GivenUp:
+        assert given_up is not None
+        raise given_up from None
     except psycopg.Error as error:
         raise failure(error) from None
+
+
+class _GivenUp(Exception):
+    """The rows could not be made."""
 
 
 async def settle(connection: Connection) -> list[str]:
     """After the rows and the indexes: make triggers right for a copy, fill materialised views, take statistics.
 
-    A trigger that production fires ALWAYS would fire again for every change that the stream brings; here it fires
-    for the copy's own users only. One that fires in a REPLICA only is for production's replicas, not for a copy.
+    A trigger or a rule that production fires ALWAYS would fire again for every change that the stream brings; here it
+    fires for the copy's own users only. One that fires in a REPLICA only is for production's replicas, not for a copy.
     Returns warnings.
     """
     await fetch(
@@ -62,12 +85,15 @@ async def settle(connection: Connection) -> list[str]:
         DECLARE t record;
         BEGIN
           FOR t IN
-            SELECT g.tgrelid::regclass AS relation, g.tgname, g.tgenabled FROM pg_trigger g
-              JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE NOT g.tgisinternal AND g.tgparentid = 0 AND g.tgenabled IN ('A', 'R') AND n.nspname <> 'tezcat'
+            SELECT f.* FROM (
+              SELECT tgrelid, 'TRIGGER', tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal
+              UNION ALL SELECT ev_class, 'RULE', rulename, ev_enabled FROM pg_rewrite
+            ) f(relation, kind, name, fires) JOIN pg_class c ON c.oid = f.relation
+              JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE f.fires IN ('A', 'R') AND n.nspname NOT IN ('tezcat', 'pg_catalog', 'information_schema')
           LOOP
-            EXECUTE format('ALTER TABLE %s %s TRIGGER %I', t.relation,
-                           CASE t.tgenabled WHEN 'A' THEN 'ENABLE' ELSE 'DISABLE' END, t.tgname);
+            EXECUTE format('ALTER TABLE ONLY %s %s %s %I', t.relation::regclass,
+                           CASE t.fires WHEN 'A' THEN 'ENABLE' ELSE 'DISABLE' END, t.kind, t.name);
           END LOOP;
         END $$""",
     )
@@ -98,12 +124,9 @@ async def _refresh_views(connection: Connection) -> list[str]:
 
 
 async def clear(connection: Connection) -> None:
-    """Empty a database of ours: every schema, then our mark, in one transaction.
-
-    What belongs to extensions goes with their schemas; the extensions come again with the schema.
-    """
+    """Empty a database of ours: what stands outside of schemas, every schema, then our mark, in one transaction."""
     async with connection.transaction():
-        rows = await fetch(
+        schemas = await fetch(
             connection,
             """SELECT quote_ident(nspname) FROM pg_namespace
                 WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND nspname <> 'tezcat'""",
@@ -111,10 +134,16 @@ async def clear(connection: Connection) -> None:
         extensions = await fetch(connection, "SELECT quote_ident(extname) FROM pg_extension WHERE extname <> 'plpgsql'")
         publications = await fetch(connection, "SELECT quote_ident(pubname) FROM pg_publication")
         triggers = await fetch(connection, "SELECT quote_ident(evtname) FROM pg_event_trigger")
-        for kind, names in (("EVENT TRIGGER", triggers), ("PUBLICATION", publications), ("EXTENSION", extensions)):
+        wrappers = await fetch(connection, "SELECT quote_ident(fdwname) FROM pg_foreign_data_wrapper")
+        # What one brings along is gone with it, hence IF EXISTS.
+        for kind, names in (
+            ("EVENT TRIGGER", triggers),
+            ("PUBLICATION", publications),
+            ("EXTENSION", extensions),
+            ("FOREIGN DATA WRAPPER", wrappers),
+            ("SCHEMA", schemas),
+        ):
             for (name,) in names:
                 await fetch(connection, f"DROP {kind} IF EXISTS {name} CASCADE")
-        for (name,) in rows:
-            await fetch(connection, f"DROP SCHEMA {name} CASCADE")
         await fetch(connection, "CREATE SCHEMA public")
         await fetch(connection, "DROP SCHEMA tezcat CASCADE")

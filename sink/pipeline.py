@@ -6,6 +6,7 @@ psycopg's own pipeline makes a cursor for each statement, which costs ten times 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
@@ -16,8 +17,9 @@ from psycopg.waiting import Ready, Wait
 
 from sink.target import Connection, failure, result_failure
 
-# So many results are held in memory before they are read and checked.
+# So many results, and so many bytes of parameters, are held in memory before they are sent and checked.
 _BATCH = 2000
+_BATCH_BYTES = 16 << 20
 
 
 class Pipeline:
@@ -29,11 +31,12 @@ class Pipeline:
         self._pgconn = connection.pgconn
         self._prepared: dict[str, bytes] = {}
         self._queue: list[_Queued] = []
+        self._queued_bytes = 0
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to ``flush``."""
-        return len(self._queue) >= _BATCH
+        return len(self._queue) >= _BATCH or self._queued_bytes >= _BATCH_BYTES
 
     def execute(
         self,
@@ -45,6 +48,7 @@ class Pipeline:
     ) -> None:
         """Queue a statement with text parameters; it is prepared at its first use."""
         self._queue.append(_Queued(statement, parameters, expect, what))
+        self._queued_bytes += sum(map(len, filter(None, parameters)))
 
     async def flush(self) -> list[PGresult]:
         """Send what is queued; the statements' results in order.
@@ -54,7 +58,7 @@ class Pipeline:
         """
         if not self._queue:
             return []
-        queue, self._queue = self._queue, []
+        queue, self._queue, self._queued_bytes = self._queue, [], 0
         pgconn = self._pgconn
         try:
             pgconn.enter_pipeline_mode()
@@ -69,8 +73,12 @@ class Pipeline:
                 pgconn.send_query_prepared(name, queued.parameters)
                 expectations.append(queued)
             pgconn.pipeline_sync()
-            results = await self._connection.wait(_exchange(pgconn))
-            pgconn.exit_pipeline_mode()
+            try:
+                results = await self._connection.wait(_exchange(pgconn))
+            finally:
+                # When cancelled too: psycopg has then read all results. It fails only where the connection is lost.
+                with contextlib.suppress(psycopg.Error):
+                    pgconn.exit_pipeline_mode()
         except psycopg.Error as error:
             raise failure(error) from None
         return [

@@ -18,9 +18,11 @@ from capture.model import DatabaseIdentity, Lsn, Refused
 from sink.target import Connection, fetch
 
 # Keys of advisory locks in the target database. RUNNER is held by a session as long as it may write the copy; GATE
-# is shared by every transaction that applies, and exclusive while somebody sets a hold.
+# is shared by every transaction that applies, and exclusive while somebody sets a hold; READER is held by the one who
+# may do that.
 RUNNER: Final = 0x74657A01
 GATE: Final = 0x74657A02
+READER: Final = 0x74657A03
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,15 @@ from sink.target import Connection, TargetAddress, fetch
 _LEFT_OUT: Final = ("--no-owner", "--no-publications", "--no-subscriptions", "--no-tablespaces", "--no-security-labels")
 
 
+# What PostgreSQL says of rows that do not fit, without quoting them. All else that is said while rows are there may.
+_ABOUT_ROWS: Final = re.compile(
+    r"could not create (?:unique index|exclusion constraint) |check constraint \"|insert or update on table \""
+    r"|column \".+?\" of relation \".+?\" contains null values|index row (?:size|requires) "
+    r"|permission denied |must be (?:owner|able to) |(?:role|type|function|schema|extension|operator class|access method"
+    r"|relation|text search configuration) .+ (?:does not exist|already exists)"
+)
+
+
 class Section(StrEnum):
     """What comes before the rows (types, functions, tables, views), and after (indexes, constraints, triggers)."""
 
@@ -63,17 +72,19 @@ async def restore(
         raise
     if process.returncode:
         raise ServerFailed(
-            f"the schema could not be made in environment {address.label}: {_reason(complaint)}",
+            f"the schema could not be made in environment {address.label}: {_reason(complaint, section)}",
             hint="Make that possible on the target (an extension, a role, a version), then clone again.",
         )
 
 
-def _reason(complaint: bytes) -> str:
-    """The first error of pg_restore in one line, without the lines that can quote values of rows."""
+def _reason(complaint: bytes, section: Section) -> str:
+    """The first error of pg_restore in one line, without what can quote values of rows."""
     text = complaint.decode("utf-8", "replace")
     match = re.search(r"^pg_restore: (?:error|from TOC entry[^\n]*\n[^\n]*): (.+)$", text, re.MULTILINE)
     entry = re.search(r"from TOC entry \d+; \d+ \d+ (.+)$", text, re.MULTILINE)
     reason = re.sub(r"^could not execute query: ERROR: +", "", match[1]) if match else "pg_restore failed."
+    if section is Section.AFTER_ROWS and not _ABOUT_ROWS.match(reason):
+        reason = "the rows do not fit; the target's own log says why"
     return f"{reason.rstrip('.')}{f' (at {entry[1]})' if entry else ''}."
 
 

@@ -10,8 +10,6 @@ from typing import Self
 from capture.model import ReplicaIdentity, Table, TableName, quote_identifier
 
 _STRINGS = frozenset({"text", "varchar", "bpchar", "name"})
-# Types without an equality operator; two values are the same row's when their text is.
-_NO_EQUALITY = frozenset({"json", "xml", "point", "polygon", "box", "circle", "path", "line", "lseg"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +17,12 @@ class TableShape:
     """What a statement must know of a table: its copied columns in order, which of them identify a row (positions),
     whether they do so uniquely, and which are GENERATED ALWAYS AS IDENTITY (an UPDATE may not set those).
 
-    ``base_types`` are as ``Column`` has them; ``casts`` are ``::type``, or nothing where text is assigned as it is.
+    ``types`` are as ``format_type`` prints them; ``casts`` are ``::type``, or nothing where text is assigned as it is.
     """
 
     table: TableName
     columns: tuple[str, ...]
-    base_types: tuple[str, ...]
+    types: tuple[str, ...]
     casts: tuple[str, ...]
     key: tuple[int, ...]
     key_is_unique: bool
@@ -36,17 +34,21 @@ class TableShape:
         columns = table.copied_columns
         positions = {column.name: position for position, column in enumerate(columns)}
         key = table.identity_columns
+        is_unique = bool(key) and (table.replica_identity is not ReplicaIdentity.FULL or bool(table.primary_key))
+        if is_unique and not all(index.is_immediate for index in table.indexes if index.is_primary):
+            # A deferrable key may stand in two rows between two changes of one transaction.
+            key, is_unique = tuple(positions), False
         return cls(
             table=table.name,
             columns=tuple(positions),
-            base_types=tuple(column.base_type for column in columns),
+            types=tuple(column.type_name for column in columns),
             # An explicit cast to varchar(n) would cut a value that is too long; an assignment is an error, as it must.
             casts=tuple(
                 "" if column.base_type in _STRINGS and not column.is_array else f"::{column.type_name}"
                 for column in columns
             ),
             key=tuple(positions[name] for name in key),
-            key_is_unique=bool(key) and (table.replica_identity is not ReplicaIdentity.FULL or bool(table.primary_key)),
+            key_is_unique=is_unique,
             always_identity=frozenset(positions[column.name] for column in columns if column.identity == "a"),
         )
 
@@ -62,10 +64,9 @@ def _where(shape: TableShape, first: int) -> str:
         name = quote_identifier(shape.columns[position])
         if shape.key_is_unique:
             terms.append(f"{name} = ${number}")
-        elif shape.base_types[position] in _NO_EQUALITY:
-            terms.append(f"{name}::text IS NOT DISTINCT FROM ${number}::text")
         else:
-            terms.append(f"{name} IS NOT DISTINCT FROM ${number}")
+            # By text: some types have no equality, and for others what is equal need not be the same (1.0 and 1.00).
+            terms.append(f"{name}::text IS NOT DISTINCT FROM ${number}::{shape.types[position]}::text")
     condition = " AND ".join(terms)
     if shape.key_is_unique:
         return condition
@@ -120,8 +121,11 @@ def replace(shape: TableShape, positions: tuple[int, ...]) -> str:
     )
 
 
-def truncate(tables: Sequence[TableName], *, restart_identity: bool) -> str:
+def truncate(tables: Sequence[TableName]) -> str:
     """CASCADE reaches only tables that production truncated too, or whose rows are left out: production could not
-    have truncated a table without those that refer to it."""
-    identity = " RESTART IDENTITY" if restart_identity else ""
-    return f"TRUNCATE {', '.join(f'ONLY {table}' for table in tables)}{identity} CASCADE"
+    have truncated a table without those that refer to it.
+
+    Sequences are not restarted, whatever production did: in the copy they stay ahead of every id that there was, and
+    of those that masks make.
+    """
+    return f"TRUNCATE {', '.join(f'ONLY {table}' for table in tables)} CASCADE"

@@ -47,8 +47,9 @@ class TargetAddress:
                 f"the database_url of environment {name} is not a PostgreSQL connection string.",
                 hint="Write it as postgresql://user@host:port/database.",
             ) from None
-        options = f"{_SETTINGS} {parameters.get('options') or ''}".strip()
-        parameters = {"connect_timeout": 10, "client_encoding": "UTF8", **parameters, "options": options}
+        # Of two options for one setting the server takes the later.
+        options = f"{parameters.get('options') or ''} {_SETTINGS}".strip()
+        parameters = {"connect_timeout": 10, **parameters, "client_encoding": "UTF8", "options": options}
         return cls(name, make_conninfo("", **{key: value for key, value in parameters.items() if value is not None}))
 
     @property

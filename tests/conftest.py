@@ -1,3 +1,9 @@
 """Fixtures live in plugins named fix_*.py, one for each thing that tests need running."""
 
+from hypothesis import settings
+
 pytest_plugins = ["tests.fix_postgres"]
+
+# How long an example takes is the machine's matter, not the test's.
+settings.register_profile("tezcat", deadline=None)
+settings.load_profile("tezcat")

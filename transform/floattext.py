@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
 
 # The significant digits that any number of the type holds; numbers from ten to this power on get an exponent.
 DIGITS: Final = {"float4": 6, "float8": 15}
+
+# Halfway between two smaller numbers, the text has more digits than the shortest of either.
+_MAY_BE_HALFWAY: Final = 2**24
 
 
 def write(negative: bool, digits: int, exponent: int, base_type: str) -> bytes:
@@ -29,11 +33,23 @@ def write(negative: bool, digits: int, exponent: int, base_type: str) -> bytes:
 
 def canonical(text: str, base_type: str) -> bytes:
     """The text of the number nearest to a decimal number, NaN or infinity. Raises ``ValueError`` if it is none."""
-    number = np.float32(text) if base_type == "float4" else np.float64(text)
+    number: np.float32 | np.float64 = np.float32(text) if base_type == "float4" else np.float64(text)
     if np.isnan(number):
         return b"NaN"
     if np.isinf(number):
         return b"-Infinity" if number < 0 else b"Infinity"
-    shortest = Decimal(np.format_float_scientific(number)).as_tuple()
-    assert isinstance(shortest.exponent, int)
-    return write(bool(shortest.sign), int("".join(map(str, shortest.digits))), shortest.exponent, base_type)
+    shortest = Decimal(np.format_float_scientific(number))
+    precision = len(shortest.as_tuple().digits)
+    while abs(float(number)) >= _MAY_BE_HALFWAY and _is_halfway(shortest, number):
+        shortest = Decimal(np.format_float_scientific(number, precision=precision, unique=False))
+        precision += 1
+    sign, digits, exponent = shortest.as_tuple()
+    assert isinstance(exponent, int)
+    return write(bool(sign), int("".join(map(str, digits))), exponent, base_type)
+
+
+def _is_halfway(text: Decimal, number: np.float32 | np.float64) -> bool:
+    """Whether a number's text is exactly between it and one of its neighbours, so that a reader has to choose.
+    PostgreSQL then prints more digits."""
+    twice = 2 * Fraction(text) - Fraction(float(number))
+    return any(twice == Fraction(float(np.nextafter(number, number.dtype.type(end)))) for end in ("-inf", "inf"))

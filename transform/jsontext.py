@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 # What separates a token from the one before it, with the key if there is one; that key; then a string, or a number or
@@ -18,20 +17,10 @@ _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 TOKEN: Final = re.compile(
     rb"([\s,]*+(?:(%s)\s*+:\s*+)?+)(?:(%s)|([^\s,:\[\]{}\"]++)|([\[{])|([\]}]))" % (_STRING, _STRING), re.DOTALL
 )
-_KEY, _OPEN, _CLOSE = 2, 5, 6
-
 _NUMBER: Final = re.compile(rb"(?!-0(?:\.0*)?\Z)-?(?:0|[1-9]\d*)(?:\.\d+)?")
 _TO_ESCAPE: Final = re.compile(rb'["\\\x00-\x1f]')
 _ESCAPES = {bytes([code]): b"\\u%04x" % code for code in range(32)}
 _ESCAPES |= {b"\b": b"\\b", b"\f": b"\\f", b"\n": b"\\n", b"\r": b"\\r", b"\t": b"\\t", b'"': b'\\"', b"\\": b"\\\\"}
-
-
-class Span(NamedTuple):
-    """A value inside a document, from ``start`` to ``end``; ``key`` is its unescaped key, None in an array."""
-
-    key: bytes | None
-    start: int
-    end: int
 
 
 def unquote(token: bytes) -> bytes:
@@ -54,21 +43,36 @@ def is_number(text: bytes) -> bool:
     return _NUMBER.fullmatch(text) is not None
 
 
-def spans(document: bytes) -> Iterator[Span]:
-    """The values right inside an object or array, in order."""
-    depth = start = 0
-    key: bytes | None = None
-    for token in TOKEN.finditer(document):
-        kind = token.lastindex
-        if kind == _CLOSE:
-            depth -= 1
-            if depth == 1:
-                yield Span(key, start, token.end())
-            continue
-        if depth == 1:
-            name = token[_KEY]
-            key, start = None if name is None else unquote(name), token.end(1)
-        if kind == _OPEN:
-            depth += 1
-        elif depth == 1:
-            yield Span(key, start, token.end())
+def values_in(document: bytes) -> tuple[list[tuple[bytes, bytes, bytes]], bytes]:
+    """The values right inside an object or array, in order, and what follows the last one. Of each: all that stands
+    between the value before it and itself; its unescaped key, empty in an array; the value. Together they are the
+    document."""
+    values: list[tuple[bytes, bytes, bytes]] = []
+    inner: list[bytes] = []  # the pieces of a value that is itself an object or array
+    start = name = b""
+    depth = 0
+    for lead, key, string, scalar, opening, closing in TOKEN.findall(document):
+        if depth > 1:
+            inner += lead, string or scalar or opening or closing
+            if opening:
+                depth += 1
+            elif closing:
+                depth -= 1
+                if depth == 1:
+                    values.append((start, name, b"".join(inner)))
+                    start = b""
+        elif depth == 0:
+            start = lead + opening
+            depth = 1
+        elif closing:
+            return values, start + lead + document[document.rindex(closing) :]
+        else:
+            start += lead
+            name = unquote(key)
+            if opening:
+                inner = [opening]
+                depth = 2
+            else:
+                values.append((start, name, string or scalar))
+                start = b""
+    raise AssertionError("the server sends whole documents")

@@ -22,6 +22,7 @@ from transform.copytext import escape, unescape
 from transform.coverage import Coverage, Finding, Severity, cover
 from transform.domains import root_of
 from transform.keyring import KEY_BYTES, KeyRing
+from transform.masks import words
 from transform.masks.base import Mask, RowMask
 from transform.masks.ids import lower_half
 from transform.rules import KEEP, MASKS_VERSION, Rules
@@ -207,7 +208,7 @@ def _fingerprint(rules: Rules, coverage: Coverage) -> str:
             domain = decision.domain
             fitted = [domain.width, domain.max_length, domain.ignores_case]
             masked.append([str(column), decision.rule.identity, domain.name, *fitted])
-    return hashlib.sha256(json.dumps([MASKS_VERSION, without_rows, masked]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([MASKS_VERSION, words.fingerprint(), without_rows, masked]).encode()).hexdigest()
 
 
 def _listed(what: str, findings: Iterable[Finding]) -> str:

@@ -99,11 +99,16 @@ async def _start_servers(stack: contextlib.AsyncExitStack, folder: Path) -> tupl
     production = EmbeddedServer(folder / "production", _VERSION, durable=False)
     test = EmbeddedServer(folder / "test", _VERSION, durable=False)
     for server, database in ((production, "hotel"), (test, "hotel_test")):
+        # Called after the server has stopped; only a started one knows where its directory is.
+        stack.callback(_remove, server)
         await stack.enter_async_context(server)
-        stack.callback(shutil.rmtree, server.directory, ignore_errors=True)
         async with await _connect(server, "postgres") as connection:
             await connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
     return production, test
+
+
+def _remove(server: EmbeddedServer) -> None:
+    shutil.rmtree(server.directory, ignore_errors=True)
 
 
 async def _connect(server: EmbeddedServer, database: str) -> psycopg.AsyncConnection[Any]:

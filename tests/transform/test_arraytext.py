@@ -6,10 +6,10 @@ import math
 
 import psycopg
 import pytest
-from fix_postgres import Server
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.fix_postgres import Server
 from transform import arraytext
 from transform.arraytext import Shape
 

@@ -19,45 +19,90 @@ from transform import arraytext, floattext, jsontext
 from transform.masks.base import JSON
 
 _TIMES: Final = frozenset({"timestamp", "timestamptz"})
+_BOOLEANS: Final = {b"t": b"true", b"f": b"false"}
 _ISO_UTC: Final = re.compile(rb"([^T]+)T([^+]+)\+00:00( BC)?")
 _UTC: Final = re.compile(rb"(\S+) ([^+]+)\+00( BC)?")
 
 
-def to_text(token: bytes, column: Column) -> bytes | None:
-    """The text of a JSON value other than null in the column; None if no value of the column looks like that."""
-    if column.is_array and token[:1] == b"[":
-        return _array_text(token, column)
-    if column.base_type in JSON and not column.is_array:
-        return token
-    match token[:1]:
-        case b'"':
+class ImageColumn:
+    """How the values of one column stand in row images."""
+
+    def __init__(self, column: Column) -> None:
+        self._element = ImageColumn(replace(column, is_array=False)) if column.is_array else None
+        self._delimiter = arraytext.delimiter_of(column.base_type)
+        self._base_type = column.base_type
+        self._is_document = column.base_type in JSON and not column.is_array
+        self._is_time = column.base_type in _TIMES and not column.is_array
+        self._is_float = column.base_type in floattext.DIGITS
+        self._is_boolean = column.base_type == "bool"
+
+    def to_text(self, token: bytes) -> bytes | None:
+        """The text of a JSON value other than null in the column; None if the column has none that looks like it."""
+        if self._is_document:
+            return token
+        first = token[:1]
+        if first == b'"':
             text = jsontext.unquote(token)
-            return _time_text(text) if column.base_type in _TIMES and not column.is_array else text
-        case b"{" | b"[":
+            return _time_text(text) if self._is_time else text
+        if first == b"[" and self._element is not None:
+            return self._array_text(token)
+        if first in b"{[":
             return None
-        case b"t" | b"f":
-            return token[:1] if column.base_type == "bool" else token
-    if column.base_type in floattext.DIGITS:
-        return floattext.canonical(token.decode(), column.base_type)
-    return token
+        if first in b"tf":
+            return first if self._is_boolean else token
+        return floattext.canonical(token.decode(), self._base_type) if self._is_float else token
 
+    def to_json(self, text: bytes | None, instead_of: bytes) -> bytes:
+        """A text of the column as a JSON value, in the form of the one that it stands in for."""
+        if text is None:
+            return b"null"
+        if self._is_document:
+            return text
+        first = instead_of[:1]
+        if first == b'"':
+            in_iso = self._is_time and b"T" in instead_of
+            return jsontext.quote(_iso_time(text, jsontext.unquote(instead_of)) if in_iso else text)
+        if first == b"[":
+            return self._json_array(text, instead_of)
+        if self._is_boolean and text in _BOOLEANS:
+            return _BOOLEANS[text]
+        if self._is_float and b"e" in text:
+            return f"{Decimal(text.decode()):f}".encode()
+        return text if jsontext.is_number(text) else jsontext.quote(text)
 
-def to_json(text: bytes | None, column: Column, instead_of: bytes) -> bytes:
-    """A column's text as a JSON value, in the form of the one that it stands in for."""
-    if text is None:
-        return b"null"
-    if column.is_array and instead_of[:1] == b"[":
-        return _json_array(text, column, instead_of)
-    if column.base_type in JSON and not column.is_array:
-        return text
-    if instead_of[:1] == b'"':
-        in_iso = column.base_type in _TIMES and not column.is_array and b"T" in instead_of
-        return jsontext.quote(_iso_time(text, jsontext.unquote(instead_of)) if in_iso else text)
-    if column.base_type == "bool":
-        return {b"t": b"true", b"f": b"false"}[text]
-    if column.base_type in floattext.DIGITS and b"e" in text:
-        return f"{Decimal(text.decode()):f}".encode()
-    return text if jsontext.is_number(text) else jsontext.quote(text)
+    # ------------------------------------------------------------------------------------------------ arrays
+
+    def _leaves(self, token: bytes) -> tuple[tuple[int, ...], list[bytes]]:
+        """The lengths and the elements of a JSON array; an array of documents has one dimension."""
+        inside = [value for _, _, value in jsontext.values_in(token)[0]]
+        if not inside:
+            return (), []
+        if self._base_type in JSON or inside[0][:1] != b"[":
+            return (len(inside),), inside
+        nested = [self._leaves(part) for part in inside]
+        return (len(inside), *nested[0][0]), [leaf for _, leaves in nested for leaf in leaves]
+
+    def _array_text(self, token: bytes) -> bytes | None:
+        assert self._element is not None
+        lengths, leaves = self._leaves(token)
+        if leaves and len(leaves) != math.prod(lengths):
+            return None
+        texts: list[bytes | None] = []
+        for leaf in leaves:
+            text = None if leaf == b"null" else self._element.to_text(leaf)
+            if text is None and leaf != b"null":
+                return None
+            texts.append(text)
+        return arraytext.write(arraytext.Shape(b"", lengths), texts, self._delimiter)
+
+    def _json_array(self, text: bytes, instead_of: bytes) -> bytes:
+        assert self._element is not None
+        shape, elements = arraytext.parse(text, self._delimiter)
+        _, leaves = self._leaves(instead_of)
+        parts = [self._element.to_json(part, leaf) for part, leaf in zip(elements, leaves, strict=True)]
+        for length in reversed(shape.lengths):
+            parts = [b"[%s]" % b", ".join(parts[start : start + length]) for start in range(0, len(parts), length)]
+        return parts[0] if parts else b"[]"
 
 
 # -------------------------------------------------------------------------------------------------------- times
@@ -99,37 +144,3 @@ def _iso_time(text: bytes, like: bytes) -> bytes:
 def _trimmed(moment: datetime, separator: str) -> bytes:
     text = moment.isoformat(separator)
     return (text.rstrip("0") if "." in text else text).encode()
-
-
-# ------------------------------------------------------------------------------------------------------- arrays
-
-
-def _elements(token: bytes, column: Column) -> tuple[tuple[int, ...], list[bytes]]:
-    """The lengths and the leaf tokens of a JSON array; an array of documents has one dimension."""
-    inside = [token[start:end] for _, start, end in jsontext.spans(token)]
-    if not inside:
-        return (), []
-    if column.base_type in JSON or inside[0][:1] != b"[":
-        return (len(inside),), inside
-    nested = [_elements(part, column) for part in inside]
-    return (len(inside), *nested[0][0]), [leaf for _, leaves in nested for leaf in leaves]
-
-
-def _array_text(token: bytes, column: Column) -> bytes | None:
-    lengths, leaves = _elements(token, column)
-    element = replace(column, is_array=False)
-    texts = [None if leaf == b"null" else to_text(leaf, element) for leaf in leaves]
-    strange = any(text is None and leaf != b"null" for text, leaf in zip(texts, leaves, strict=True))
-    if strange or len(leaves) != (math.prod(lengths) if lengths else 0):
-        return None
-    return arraytext.write(arraytext.Shape(b"", lengths), texts, arraytext.delimiter_of(column.base_type))
-
-
-def _json_array(text: bytes, column: Column, instead_of: bytes) -> bytes:
-    shape, elements = arraytext.parse(text, arraytext.delimiter_of(column.base_type))
-    _, leaves = _elements(instead_of, column)
-    element = replace(column, is_array=False)
-    parts = [to_json(part, element, leaf) for part, leaf in zip(elements, leaves, strict=True)]
-    for length in reversed(shape.lengths):
-        parts = [b"[%s]" % b", ".join(parts[start : start + length]) for start in range(0, len(parts), length)]
-    return parts[0] if parts else b"[]"

@@ -18,7 +18,7 @@ from transform import jsontext
 from transform.cmac import Prf
 from transform.masks.base import JSON, Build, Mask, MaskKind, Params, RowMask, lossy, register
 from transform.masks.documents import Documents, Node
-from transform.masks.image_values import to_json, to_text
+from transform.masks.image_values import ImageColumn
 
 _SCHEMA: Final = "table_schema"
 _TABLE: Final = "table_name"
@@ -37,14 +37,14 @@ class _Field:
 
     def __init__(self, mask: Mask, column: Column) -> None:
         self._mask = mask
-        self._column = column
+        self._column = ImageColumn(column)
         self._places: list[int] = []
         self._tokens: list[bytes] = []
         self._texts: list[bytes] = []
 
     def add(self, place: int, token: bytes) -> bool:
         """Take a value on; False if the column can hold nothing like it."""
-        text = to_text(token, self._column)
+        text = self._column.to_text(token)
         if text is None:
             return False
         self._places.append(place)
@@ -56,7 +56,7 @@ class _Field:
         """Put the masked values into their places."""
         masked = self._mask.apply(pa.array(self._texts, pa.binary())).to_pylist()
         for place, token, text in zip(self._places, self._tokens, masked, strict=True):
-            pieces[place] = to_json(text, self._column, token)
+            pieces[place] = self._column.to_json(text, token)
 
 
 class _Batch:
@@ -74,31 +74,25 @@ class _Batch:
         """Cut the next image."""
         if image is not None:
             fields = None if table is None else self._fields_of(table)
-            if fields is None or image[:1] != b"{":
-                self._scramble(image)
+            if fields is None or image.lstrip()[:1] != b"{":
+                self._scrambled.append(len(self._pieces))
+                self._pieces.append(image)
             else:
                 self._cut(image, fields)
         self._ends.append(len(self._pieces))
 
     def _cut(self, image: bytes, fields: Mapping[bytes, _Field | None]) -> None:
-        written = 0
-        for key, start, end in jsontext.spans(image):
-            token = image[start:end]
-            assert key is not None, "an object's members have keys"
-            field = fields.get(key)
-            if token == b"null" or (field is None and key in fields):
-                continue
-            self._pieces.append(image[written:start])
-            if field is None or not field.add(len(self._pieces), token):
-                self._scramble(token)
-            else:
-                self._pieces.append(token)
-            written = end
-        self._pieces.append(image[written:])
-
-    def _scramble(self, document: bytes) -> None:
-        self._scrambled.append(len(self._pieces))
-        self._pieces.append(document)
+        add = self._pieces.append
+        values, end = jsontext.values_in(image)
+        for lead, key, token in values:
+            add(lead)
+            if token != b"null":
+                field = fields.get(key)
+                kept = field is None and key in fields
+                if not kept and (field is None or not field.add(len(self._pieces), token)):
+                    self._scrambled.append(len(self._pieces))
+            add(token)
+        add(end)
 
     def _fields_of(self, table: TableName) -> dict[bytes, _Field | None] | None:
         """The table's columns by name; None for those that are kept."""

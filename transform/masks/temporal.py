@@ -67,7 +67,7 @@ class DateShift(Mask):
         day = min(max(_day_number(year, int(match[2]), int(match[3])) + shift, first), last)
         cycle, rest = divmod(day, _DAYS_IN_CYCLE)
         within = date.fromordinal(_CYCLE_START + rest)
-        year = within.year + 400 * (cycle - 5)
+        year = within.year + 400 * cycle
         era = b" BC" if year < 1 else b""
         written = b"%04d-%02d-%02d" % (1 - year if year < 1 else year, within.month, within.day)
         return written + (match[4] or b"") + era
