@@ -34,7 +34,8 @@ _SERVER: Final = """SELECT s.system_identifier::text, current_database()::text,
 _TABLES: Final = f"""
 SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text,
        c.relreplident::text, c.relispartition, c.relrowsecurity, c.reltuples::bigint,
-       coalesce(pg_relation_size(c.oid) / current_setting('block_size')::bigint, 0), coalesce(pg_table_size(c.oid), 0),
+       coalesce(pg_relation_size(c.oid) / current_setting('block_size')::bigint, 0) AS pages,
+       coalesce(pg_table_size(c.oid), 0) AS bytes,
        obj_description(c.oid, 'pg_class'),
        CASE WHEN c.relispartition THEN pg_partition_root(c.oid)::oid::bigint END
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

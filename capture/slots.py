@@ -10,7 +10,8 @@ from capture.source import SourceConnection
 
 _SLOT = """
 SELECT s.active_pid, s.confirmed_flush_lsn::text, s.restart_lsn::text, s.wal_status, s.plugin::text,
-       s.database::text, current_database()::text, pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, pg_current_wal_lsn()::text
+       s.database::text, current_database()::text,
+       pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, pg_current_wal_lsn()::text
   FROM pg_replication_slots s WHERE s.slot_name = %s"""
 
 

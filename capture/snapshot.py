@@ -7,7 +7,8 @@ by inheritance are tables of their own (``FROM ONLY``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+import contextlib
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from capture.model import Sequence, ServerFailed, Table, TableName, quote_identifier
 from capture.source import SourceAddress, SourceConnection
+
+# pg_class is read as of the transaction's snapshot, the function tells what is there now.
+_REWRITTEN = """
+SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = %s AND c.relname = %s AND c.relfilenode <> pg_relation_filenode(c.oid)"""
 
 # Before version 14 a range of ctid reads the whole table, so a table is one chunk there.
 _RANGE_SCANS_SINCE = 140000
@@ -61,6 +67,27 @@ def plan_chunks(tables: Iterable[Table], chunk_bytes: int, server_version: int) 
             end = start + step if start != starts[-1] else None
             chunks.append(Chunk(table.name, columns, start, end, share))
     return sorted(chunks, key=lambda chunk: -chunk.bytes)
+
+
+async def read_chunk(connection: SourceConnection, chunk: Chunk, snapshot: str) -> AsyncGenerator[bytes, None]:
+    """The chunk's rows as of an exported snapshot, in blocks of COPY text; in a transaction of its own.
+
+    Raises ``ServerFailed``, also when the table was rewritten or truncated after the snapshot was taken: its rows lie
+    on other pages then, or are gone for every snapshot. Left before its end, the connection is closed.
+    """
+    await connection.begin(snapshot=snapshot)
+    async with contextlib.aclosing(connection.copy_out(chunk.statement)) as blocks:
+        async for block in blocks:
+            yield block
+    # COPY's lock is held until the transaction's end, so it was not rewritten meanwhile, if it was not before.
+    rewritten = await connection.fetch(_REWRITTEN, chunk.table)
+    await connection.rollback()
+    if rewritten:
+        raise ServerFailed(
+            f"production rewrote or truncated {chunk.table} (TRUNCATE, VACUUM FULL, CLUSTER, ALTER TABLE) while it was "
+            "read: the snapshot no longer shows its rows.",
+            hint="Run the command again when that is done.",
+        )
 
 
 async def read_sequences(connection: SourceConnection, sequences: Collection[Sequence]) -> dict[TableName, int | None]:

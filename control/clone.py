@@ -105,7 +105,10 @@ async def _reason_to_ask(connection: Connection, project: Project) -> str | None
                 hint="Name an empty database, or empty this one yourself.",
             )
         case Standing.OURS:
-            found = await progress.read(connection)
+            try:
+                found = await progress.read(connection)
+            except progress.OtherLayout:
+                return f"environment {project.target.name} holds a copy that another version of tezcat made."
             if found is None or found.consistent_lsn is None:
                 return None
             return f"environment {project.target.name} holds a finished copy of {found.source}, which a clone replaces."

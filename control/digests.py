@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from capture.model import quote_identifier
-from capture.snapshot import Chunk
+from capture.snapshot import Chunk, read_chunk
 from control.workers import Worker, WorkerPool
 from sink.unload import copy_out
 from transform import copytext
@@ -94,16 +94,13 @@ async def _blocks(worker: Worker, side: Side, chunk: Chunk) -> AsyncGenerator[by
             async for block in blocks:
                 yield block
         return
-    production = await worker.source()
     plan = worker.plan.tables[chunk.table]
-    await production.begin(snapshot=worker.source_snapshot)
-    async with contextlib.aclosing(production.copy_out(chunk.statement)) as blocks:
+    async with contextlib.aclosing(read_chunk(await worker.source(), chunk, worker.source_snapshot)) as blocks:
         async for block in blocks:
             if plan.is_raw:
                 yield block
             else:
                 yield copytext.join(plan.mask(copytext.split(block, chunk.columns), escaped=True)).to_pybytes()
-    await production.rollback()
 
 
 def _digests(lines: Iterable[bytes], key: bytes) -> Lanes:

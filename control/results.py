@@ -248,5 +248,5 @@ def _table(*headers: str) -> Table:
     """A table of people's results; a header that begins with > is of a column of numbers."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for header in headers:
-        table.add_column(header.lstrip(">"), justify="right" if header.startswith(">") else "left", no_wrap=True)
+        table.add_column(header.lstrip(">"), justify="right" if header.startswith(">") else "left", overflow="fold")
     return table

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import util
 from typing import Protocol, Self, TypeVar
 
 import pyarrow as pa
@@ -85,6 +86,13 @@ class Worker:
             self._target = connection
         return self._target
 
+    async def close(self) -> None:
+        """Take leave of both servers."""
+        if self._source is not None:
+            await self._source.close()
+        if self._target is not None:
+            await self._target.close()
+
 
 _runner: asyncio.Runner | None = None
 _worker: Worker | None = None
@@ -99,6 +107,15 @@ def _start(surroundings: Surroundings) -> None:
     pa.set_cpu_count(1)
     _runner = asyncio.Runner()
     _worker = Worker(surroundings)
+    # atexit does not work in a process of multiprocessing.
+    util.Finalize(None, _stop, exitpriority=0)
+
+
+def _stop() -> None:
+    assert _runner is not None
+    assert _worker is not None
+    with _runner:
+        _runner.run(_worker.close())
 
 
 def _die_with_parent() -> None:
@@ -149,9 +166,10 @@ class WorkerPool:
                     running.add(asyncio.wrap_future(self._executor.submit(_run, job)))
                 if not running:
                     return
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
+                    running.discard(future)
         except BrokenProcessPool:
             raise ServerFailed(
                 "a worker process was killed before it had finished.",
@@ -159,4 +177,6 @@ class WorkerPool:
             ) from None
         finally:
             for future in running:
-                future.cancel()
+                # One that has failed too would complain that nobody asked.
+                if not future.cancel():
+                    future.exception()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import psycopg
 import pyarrow as pa
@@ -44,7 +44,7 @@ async def copy_in(
 ) -> int:
     """Write blocks of COPY text into a table; the number of rows. Raises ``ServerFailed``, and what ``blocks`` raises.
 
-    Inside a transaction of the caller's it is part of that; otherwise it is one of its own.
+    Inside a transaction of the caller's it is part of that; otherwise it is one of its own. A generator is closed.
     """
     given_up: Exception | None = None
     try:
@@ -66,6 +66,10 @@ async def copy_in(
         raise given_up from None
     except psycopg.Error as error:
         raise failure(error) from None
+    finally:
+        # Left in the middle, it would keep the connection that it reads from.
+        if isinstance(blocks, AsyncGenerator):
+            await blocks.aclose()
 
 
 class _GivenUp(Exception):

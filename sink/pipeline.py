@@ -108,6 +108,9 @@ def _exchange(pgconn: PGconn) -> Generator[Wait, Ready | int, list[PGresult]]:
     unsent = True
     while True:
         ready = yield (Wait.RW if unsent else Wait.R)
+        if not ready:
+            # psycopg begins to wait anew, for the results of a query that it has cancelled.
+            continue
         if ready & Ready.W:
             unsent = bool(pgconn.flush())
         if not ready & Ready.R:

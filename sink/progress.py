@@ -25,6 +25,10 @@ GATE: Final = 0x74657A02
 READER: Final = 0x74657A03
 
 
+# Counts the forms that schema.sql has had.
+LAYOUT: Final = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """The row of ``tezcat.progress``; its SQL says what each field means."""
@@ -56,8 +60,19 @@ _COLUMNS: Final = ", ".join(
 )
 
 
+class OtherLayout(Refused):
+    """The copy was made by a version of tezcat that kept its progress in another form."""
+
+
 async def read(connection: Connection) -> Progress | None:
-    """The progress row, or None when no clone has begun."""
+    """The progress row, or None when no clone has begun. Raises ``OtherLayout``."""
+    # Read as JSON, the row may lack any column.
+    found = await fetch(connection, "SELECT (to_jsonb(p) ->> 'layout')::int FROM tezcat.progress p")
+    if found and found[0][0] != LAYOUT:
+        raise OtherLayout(
+            "the copy was made by another version of tezcat, which this one cannot follow.",
+            hint="Use that version, or clone again.",
+        )
     rows = await fetch(connection, f"SELECT {_COLUMNS} FROM tezcat.progress")  # names of our own fields
     if not rows:
         return None
@@ -78,10 +93,11 @@ async def begin_clone(connection: Connection, progress: Progress) -> None:
     """Write the first row: a copy that is being made, and is not consistent."""
     await fetch(
         connection,
-        """INSERT INTO tezcat.progress (environment, source, system_identifier, database, timeline, slot,
+        """INSERT INTO tezcat.progress (layout, environment, source, system_identifier, database, timeline, slot,
              rules_fingerprint, key_check, state, unfollowed)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'cloning', %s)""",
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'cloning', %s)""",
         (
+            LAYOUT,
             progress.environment,
             progress.source,
             progress.system_identifier,

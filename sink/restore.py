@@ -25,8 +25,8 @@ _LEFT_OUT: Final = ("--no-owner", "--no-publications", "--no-subscriptions", "--
 _ABOUT_ROWS: Final = re.compile(
     r"could not create (?:unique index|exclusion constraint) |check constraint \"|insert or update on table \""
     r"|column \".+?\" of relation \".+?\" contains null values|index row (?:size|requires) "
-    r"|permission denied |must be (?:owner|able to) |(?:role|type|function|schema|extension|operator class|access method"
-    r"|relation|text search configuration) .+ (?:does not exist|already exists)"
+    r"|permission denied |must be (?:owner|able to) "
+    r"|(?:role|type|function|schema|extension|operator class|access method|relation) .+ (?:does not|already) exists?$"
 )
 
 

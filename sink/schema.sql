@@ -6,6 +6,7 @@ COMMENT ON SCHEMA tezcat IS 'This database is a masked copy kept by tezcat. What
 -- The durable position: one row, changed in the same transaction as what it speaks of.
 CREATE TABLE tezcat.progress (
     one               boolean PRIMARY KEY DEFAULT true CHECK (one),
+    layout            integer NOT NULL,        -- of this schema; another version of tezcat may have another
     environment       text NOT NULL,
     source            text NOT NULL,
     system_identifier text NOT NULL,           -- of production's cluster

@@ -142,7 +142,7 @@ def connection_failure(error: psycopg.Error, address: TargetAddress) -> ServerFa
         return ServerFailed(f"{where}: there is no such database.", hint="Create it first: CREATE DATABASE ...")
     if 'role "' in text and "does not exist" in text:
         return ServerFailed(f"{where}: there is no such role.", hint="Create the role or correct the database_url.")
-    if "no pg_hba.conf entry" in text:
+    if "no pg_hba.conf entry" in text or "pg_hba.conf rejects" in text:
         return ServerFailed(
             f"{where} lets this user in from here by no line of its pg_hba.conf.", hint="Ask its administrator."
         )

@@ -22,7 +22,8 @@ _ROWS: Final = {
         "rows of public.one_column",
     "DELETE FROM public.page_views WHERE n = (SELECT min(n) FROM public.page_views)": "rows of public.page_views",
     "INSERT INTO public.nothing VALUES (1, 'x')": "rows of public.nothing",
-    "UPDATE public.door_events SET person = 'X' WHERE ctid = (SELECT min(ctid) FROM public.door_events WHERE kind = '3')":
+    "UPDATE public.door_events SET person = 'X' "
+    "WHERE ctid = (SELECT min(ctid) FROM public.door_events WHERE kind = '3')":
         "rows of public.door_events",
     "UPDATE public.documents SET body = NULL WHERE n = (SELECT min(n) FROM public.documents WHERE body <> '')":
         "public.documents.body: NULL on one side only",
@@ -30,7 +31,8 @@ _ROWS: Final = {
 }  # fmt: skip
 _VALUES: Final = {
     # Consistency: within a table's column, between tables, in images.
-    "UPDATE public.participants SET email = 'someone@example.com' WHERE seat = 1": "public.participants.email: not a function",
+    "UPDATE public.participants SET email = 'someone@example.com' WHERE seat = 1":
+        "public.participants.email: not a function",
     "UPDATE public.messages SET sender = 4 WHERE id = (SELECT min(id) FROM public.messages WHERE sender IS NOT NULL)":
         "public.messages.sender: not ",
     "UPDATE public.audit_logs SET new_row = jsonb_set(new_row, '{email}', '\"x@example.com\"') "
@@ -43,19 +45,23 @@ _VALUES: Final = {
     "FROM public.audit_logs WHERE table_name LIKE 'messages%' AND length(old_row->>'body') > 1)":
         "public.audit_logs.old_row body: ",
     # Shape.
-    "UPDATE public.guests SET email = 'x@somewhere.org' WHERE seq = 1": "public.guests.email: not an address of a reserved",
+    "UPDATE public.guests SET email = 'x@somewhere.org' WHERE seq = (SELECT min(seq) FROM public.guests)":
+        "public.guests.email: not an address of a reserved",
     "UPDATE public.guests SET card = regexp_replace(card, '[0-4]$', '9') WHERE card ~ '[0-4]$'":
         "public.guests.card: the check digit",
-    "UPDATE public.guests SET iban = left(iban, -1) || (right(iban, 1)::int + 1) % 10": "public.guests.iban: the check digits",
+    "UPDATE public.guests SET iban = left(iban, -1) || (right(iban, 1)::int + 1) % 10":
+        "public.guests.iban: the check digits",
     "UPDATE public.guests SET notes = notes || 'x' WHERE notes <> ''": "public.guests.notes: another length",
     "UPDATE public.guests SET born_on = born_on + 1000 WHERE isfinite(born_on)": "public.guests.born_on: ",
-    "UPDATE public.guests SET religion = 'x' WHERE seq = 2": "public.guests.religion: is not NULL",
-    "UPDATE public.guests SET password_hash = 'x' WHERE seq = 3": "public.guests.password_hash: ",
+    "UPDATE public.guests SET religion = 'x'": "public.guests.religion: is not NULL",
+    "UPDATE public.guests SET password_hash = 'x'": "public.guests.password_hash: ",
     "UPDATE public.guests SET aliases = aliases || 'x'::text WHERE aliases[1] IS NOT NULL": "rows of public.guests",
-    "UPDATE public.guests SET preferences = jsonb_set(preferences, '{theme}', '\"x\"') WHERE preferences->>'theme' = 'dark'":
+    "UPDATE public.guests SET preferences = jsonb_set(preferences, '{theme}', '1') "
+    "WHERE preferences->>'theme' = 'dark'":
         "public.guests.preferences $.theme: ",
-    "UPDATE public.guests SET preferences = jsonb_set(preferences, '{balance}', to_jsonb((preferences->'balance')::float8)) "
-    "WHERE (preferences->>'balance') LIKE '1234%'": "public.guests.preferences $.balance: ",
+    "UPDATE public.guests SET preferences = jsonb_set(preferences, '{balance}', "
+    "to_jsonb((preferences->'balance')::float8)) WHERE (preferences->>'balance') LIKE '1234%'":
+        "public.guests.preferences $.balance: ",
     # Leaks, wherever they are.
     "UPDATE public.rooms SET label = 'kAn4R1E' WHERE rank = 1": "canary: in public.rooms",
     "UPDATE public.documents SET scan = scan || 'Kan4r1e'::bytea": "canary: in public.documents",
@@ -67,7 +73,8 @@ _STRUCTURE: Final = {
     "DROP VIEW public.guest_overview": "relation public.guest_overview",
     "DROP POLICY only_recent ON public.conversations": "policy public.conversations only_recent",
     "ALTER TABLE public.conversations DISABLE ROW LEVEL SECURITY": "relation public.conversations",
-    "ALTER TABLE public.reactions DROP CONSTRAINT reactions_conversation_id_guest_id_fkey": "constraint public.reactions",
+    "ALTER TABLE public.reactions DROP CONSTRAINT reactions_conversation_id_guest_id_fkey":
+        "constraint public.reactions",
     "ALTER TYPE public.reservation_status ADD VALUE 'extra'": "type public.reservation_status",
     "ALTER TABLE public.devices REPLICA IDENTITY DEFAULT": "relation public.devices",
     "ALTER TABLE public.page_views ALTER path TYPE varchar": "column public.page_views.path",
@@ -80,7 +87,7 @@ _STRUCTURE: Final = {
     "ALTER SEQUENCE public.invoice_numbers CYCLE": "sequence public.invoice_numbers",
     "SELECT setval('public.message_ids', 1)": "sequence: public.message_ids stands at",
     "SELECT setval('public.guests_id_seq', 1)": "sequence: public.guests_id_seq stands at",
-}
+}  # fmt: skip
 
 
 @pytest.fixture

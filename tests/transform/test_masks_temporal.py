@@ -21,9 +21,6 @@ from transform.masks.base import mask_kind
 DAYS = st.integers(1, 36_500)
 ODD_DATES = ["infinity", "-infinity", "0044-03-15 BC", "4714-11-24 BC", "0001-12-31 BC", "0005-02-29 BC", "10000-01-01"]
 DATES = st.none() | st.dates().map(str) | st.sampled_from([*ODD_DATES, "0001-01-01", "9999-12-31", "5874897-12-31"])
-TIMES = st.none() | st.datetimes().map(
-    lambda moment: f"{moment:%H:%M:%S}.{moment:%f}".rstrip("0").rstrip(".").join([f"{moment.date()} ", ""])
-)
 
 
 def encoded(values: list[str | None]) -> list[bytes | None]:

@@ -176,10 +176,9 @@ class Noise(Mask):
 
     def _write(self, part: _Parts, head: int, tag: Any) -> bytes:
         if self._is_float:
-            written = floattext.write(part.negative, head, part.exponent, self._base_type)
-            # Near zero, where floats have fewer digits, the number may be none of the type's.
-            subnormal = part.exponent < -_LAST_POWER[self._base_type]
-            return floattext.canonical(written.decode(), self._base_type) if subnormal else written
+            # Far from zero and right beside it, a few of these digits are not how the nearest float is written.
+            sign = "-" if part.negative else ""
+            return floattext.canonical(f"{sign}{head}e{part.exponent}", self._base_type)
         noise = b"%038d" % int.from_bytes(tag.tobytes(), "big")
         digits = b"%d%s" % (head, (noise * (part.tail // len(noise) + 1))[: part.tail])
         if part.exponent >= 0:

@@ -1,0 +1,144 @@
+"""A reader makes the stream stand at one position, and nothing that dies keeps it there."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from capture.model import Lsn, ServerFailed
+from sink import hold, progress
+from sink.apply import Applier
+from sink.sequences import SequenceMarks
+from sink.target import Connection, fetch
+from tests.fix_copy import CLONED, CLONED_AT, OpenTarget
+from tests.fix_postgres import Database
+
+L = Lsn(CLONED + 0x100)
+
+
+async def applier_on(connection: Connection) -> Applier:
+    """A stream's target side, as its session sets it up."""
+    await progress.acquire(connection, "test")
+    await progress.become_runner(connection, "runner")
+    return Applier(connection, {}, SequenceMarks((), {}, set()), applied_lsn=CLONED, runner="runner")
+
+
+async def finishes(task: asyncio.Task[object]) -> bool:
+    """Whether the task ends soon; one that waits for another session does not."""
+    done, _ = await asyncio.wait([task], timeout=0.3)
+    return bool(done)
+
+
+async def test_a_closed_gate_lets_an_open_transaction_end_and_none_begin(
+    marked: Database, open_target: OpenTarget
+) -> None:
+    """What is being applied is finished first; then the copy does not move until the gate opens."""
+    applier, reader = await applier_on(await open_target(marked)), await open_target(marked)
+    await applier.begin()
+    gate = hold.closed_gate(reader)
+    closing = asyncio.create_task(gate.__aenter__())
+    assert not await finishes(closing)
+    await applier.commit(L, CLONED_AT)
+    assert await finishes(closing)
+    beginning = asyncio.create_task(applier.begin())
+    assert not await finishes(beginning)
+    await gate.__aexit__(None, None, None)
+    assert await finishes(beginning)
+    assert beginning.result() is None
+    await applier.rollback()
+
+
+async def test_a_transaction_that_waited_at_the_gate_sees_the_hold(marked: Database, open_target: OpenTarget) -> None:
+    """The hold is set behind the gate, after the waiting transaction had begun."""
+    applier, reader = await applier_on(await open_target(marked)), await open_target(marked)
+    async with hold.closed_gate(reader):
+        beginning = asyncio.create_task(applier.begin())
+        assert not await finishes(beginning)
+        await hold.set_hold(reader, L)
+    assert await asyncio.wait_for(beginning, 10) == L
+    await applier.rollback()
+
+
+async def test_a_held_stream_waits_until_it_is_let_go(marked: Database, open_target: OpenTarget) -> None:
+    """The reader learns that the stream stands at the position; the stream learns that it may go on."""
+    connection = await open_target(marked)
+    applier, reader = await applier_on(connection), await open_target(marked)
+    async with hold.closed_gate(reader):
+        await hold.set_hold(reader, L)
+    reaching = asyncio.create_task(hold.reached(reader, L))
+    assert not await finishes(reaching)
+    assert await applier.begin() == L
+    await applier.commit(L, CLONED_AT)
+    assert await finishes(reaching)
+    waiting = asyncio.create_task(hold.wait_until_lifted(connection, L))
+    assert not await finishes(waiting)
+    await hold.lift(reader)
+    assert await finishes(waiting)
+    assert await applier.begin() is None
+    await applier.rollback()
+
+
+async def test_a_dead_readers_hold_is_ignored(marked: Database, open_target: OpenTarget) -> None:
+    """Neither a session that is gone nor one that has its process id now keeps the stream."""
+    connection = await open_target(marked)
+    applier, reader = await applier_on(connection), await open_target(marked)
+    async with hold.closed_gate(reader):
+        await hold.set_hold(reader, L)
+    waiting = asyncio.create_task(hold.wait_until_lifted(connection, L))
+    assert not await finishes(waiting)
+    await reader.close()
+    assert await asyncio.wait_for(waiting, 10) is None
+    other = await open_target(marked)
+    [[left]] = await fetch(other, "SELECT count(*) FROM tezcat.hold")
+    assert left == 1
+    assert await applier.begin() is None
+    await applier.rollback()
+    await fetch(other, "UPDATE tezcat.hold SET pid = pg_backend_pid()")
+    assert await applier.begin() is None
+    await applier.rollback()
+
+
+async def test_a_reader_that_died_with_the_gate_closed_leaves_it_open(
+    marked: Database, open_target: OpenTarget
+) -> None:
+    """The gate belongs to its session."""
+    applier, reader = await applier_on(await open_target(marked)), await open_target(marked)
+    gate = hold.closed_gate(reader)
+    await gate.__aenter__()
+    beginning = asyncio.create_task(applier.begin())
+    assert not await finishes(beginning)
+    await reader.close()
+    assert await asyncio.wait_for(beginning, 10) is None
+    with pytest.raises(ServerFailed):
+        await gate.__aexit__(None, None, None)
+    await applier.rollback()
+
+
+async def test_readers_take_turns(marked: Database, open_target: OpenTarget) -> None:
+    """A second reader must not move the first one's hold before that has taken its snapshot."""
+    first, second = await open_target(marked), await open_target(marked)
+    async with hold.closed_gate(first):
+        await hold.set_hold(first, L)
+    gate = hold.closed_gate(second)
+    closing = asyncio.create_task(gate.__aenter__())
+    assert not await finishes(closing)
+    assert await fetch(first, "SELECT lsn::text FROM tezcat.hold") == [(str(L),)]
+    await hold.lift(first)
+    assert await finishes(closing)
+    await hold.set_hold(second, Lsn(L + 1))
+    await gate.__aexit__(None, None, None)
+
+
+async def test_a_stream_that_ends_before_it_comes_there_is_not_waited_for(
+    marked: Database, open_target: OpenTarget
+) -> None:
+    """The reader says so and where the stream stood."""
+    connection, reader = await open_target(marked), await open_target(marked)
+    await applier_on(connection)
+    await hold.set_hold(reader, L)
+    reaching = asyncio.create_task(hold.reached(reader, L))
+    assert not await finishes(reaching)
+    await connection.close()
+    with pytest.raises(ServerFailed, match=f"ended at {CLONED}, before it reached {L}"):
+        await asyncio.wait_for(reaching, 10)
