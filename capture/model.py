@@ -62,6 +62,10 @@ class Interrupted(ServerFailed):
     """A server failed in a way that passes: a lost connection, a restart, a deadlock. Starting again may help."""
 
 
+class Drifted(ServerFailed):
+    """Production's schema is no longer the one that the copy was made from."""
+
+
 # ------------------------------------------------------------------------------------------------- positions
 
 

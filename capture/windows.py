@@ -20,12 +20,12 @@ from capture import events
 from capture.model import (
     UNCHANGED,
     Catalog,
+    Drifted,
     Item,
     Lsn,
     Operation,
     Relation,
     Run,
-    ServerFailed,
     Table,
     TableName,
     TransactionEnd,
@@ -39,10 +39,6 @@ from capture.pgoutput import ProtocolViolation
 from capture.replication_protocol import to_datetime
 
 Row = tuple[Value, ...]
-
-
-class Drifted(ServerFailed):
-    """Production's schema is no longer the one that the copy was made from."""
 
 
 @dataclass(slots=True)
@@ -266,13 +262,14 @@ class WindowBuilder:
                     hint="Bring the rules up to date, then clone again.",
                 )
         identity = {name for name, announced in arriving.items() if announced.is_key}
-        if identity and not identity.issuperset(table.identity_columns):
+        if identity and not identity.issuperset(name for name in table.identity_columns if name in known):
             raise Drifted(
                 f"the rows of {table.name} were identified by other columns (REPLICA IDENTITY) when they were changed.",
                 hint="Clone again.",
             )
+        present = {column.name for column in table.columns}
         for name, announced in arriving.items():
-            if name in known:
+            if name in present:
                 continue
             if announced.is_key:
                 raise Drifted(

@@ -1,9 +1,13 @@
-"""What must hold before a copy may be followed or compared: same production, same key, same rules."""
+"""What must hold before a copy may be followed or compared: same production, same key, same rules, same columns."""
 
 from __future__ import annotations
 
-from capture.model import DatabaseIdentity, Refused
+from collections.abc import Iterator
+from dataclasses import replace
+
+from capture.model import Catalog, DatabaseIdentity, Drifted, Refused, Table, TableName, quote_identifier
 from control.project import Project
+from sink.columns import CopyColumn
 from sink.progress import Progress
 from transform.plan import Plan
 
@@ -43,3 +47,47 @@ def check_copy(project: Project, state: Progress | None, plan: Plan, production:
             hint=f"Give back those rules. {clone_again(project)}",
         )
     return state
+
+
+def followed(
+    project: Project, catalog: Catalog, plan: Plan, copy: dict[TableName, dict[str, CopyColumn]]
+) -> tuple[Catalog, list[str]]:
+    """Production's catalog without what nobody has decided since the clone, and a sentence for each thing left out.
+
+    Raises ``Drifted`` where the copy's tables or columns are not those of the plan.
+    """
+    tables: dict[TableName, Table] = {}
+    left_out: list[str] = []
+    for name, table in catalog.tables.items():
+        table_plan = plan.tables.get(name)
+        if table_plan is None:
+            left_out.append(f"production has a new table {name}, which the rules do not decide; it is left out.")
+            continue
+        if name not in copy:
+            raise Drifted(f"the copy lacks the table {name}, which production has.", hint=clone_again(project))
+        if table_plan.rows == "none":
+            tables[name] = table
+            continue
+        left_out += [
+            f"production has a new column {name}.{quote_identifier(column.name)}, which the rules do not decide; it is "
+            "left out."
+            for column in table.copied_columns
+            if column.name not in table_plan.columns
+        ]
+        columns = tuple(column for column in table.columns if column.generated or column.name in table_plan.columns)
+        tables[name] = replace(table, columns=columns)
+        for what in _drifted(tables[name], copy[name]):
+            raise Drifted(what, hint=clone_again(project))
+    return replace(catalog, tables=tables), left_out
+
+
+def _drifted(table: Table, copy: dict[str, CopyColumn]) -> Iterator[str]:
+    expected = {column.name: column for column in table.copied_columns}
+    for name, column in expected.items():
+        if name not in copy:
+            yield f"the copy lacks the column {table.name}.{quote_identifier(name)}, which production has."
+        elif copy[name].type_name != column.type_name:
+            yield f"the column {table.name}.{quote_identifier(name)} has another type in production now."
+    for name, held in copy.items():
+        if name not in expected and not held.is_generated:
+            yield f"the column {table.name}.{quote_identifier(name)} is gone or renamed in production."

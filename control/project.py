@@ -70,9 +70,12 @@ class Project:
         """The target environment's keys. Raises ``BadInput``."""
         return KeyRing(self.settings.root_key(), self.target.name)
 
-    def plan(self, catalog: Catalog) -> Plan:
-        """The rules compiled for a catalog. Raises ``BadInput`` or ``Undecided``."""
-        return compile_plan(load_rules(self.settings.rules), catalog, self.keyring())
+    def plan(self, catalog: Catalog, *, partial: bool = False) -> Plan:
+        """The rules compiled for a catalog; with ``partial``, without what they do not decide.
+
+        Raises ``BadInput`` or ``Undecided``.
+        """
+        return compile_plan(load_rules(self.settings.rules), catalog, self.keyring(), partial=partial)
 
     async def open_source(self, purpose: str, *, accept_writable_role: bool) -> SourceConnection:
         """A guarded connection whose role was audited. Raises ``Refused`` when the role could write."""

@@ -15,8 +15,9 @@ from typing import Final
 import structlog
 
 from capture.model import Interrupted, Lsn
+from control.flow import Counters, Finished, Goal, StreamProgress
 from control.project import Project
-from control.session import Counters, Finished, Goal, Session, StreamProgress
+from control.session import Session
 from control.settings import Settings
 
 __all__ = ["StreamProgress", "stream"]

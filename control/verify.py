@@ -19,11 +19,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, Lsn, ServerFailed, Table, TableName
+from capture.model import Catalog, Lsn, ServerFailed, TableName
 from capture.replication import ReplicationSession, Slot
 from capture.snapshot import Chunk, plan_chunks
 from capture.source import identity
-from control.copies import check_copy, no_copy
+from control.copies import check_copy, followed, no_copy
 from control.digests import Differences, Digest, DigestJob, Side, find_differences
 from control.project import Project, database_identity
 from control.report import Report
@@ -31,6 +31,7 @@ from control.settings import Settings
 from control.stream import stream
 from control.workers import Surroundings, WorkerPool
 from sink import hold, progress, target
+from sink.columns import read_columns
 from sink.progress import Progress
 from sink.target import Connection, Standing, fetch
 from transform.plan import Plan
@@ -82,7 +83,7 @@ async def verify(settings: Settings, target_name: str, *, accept_writable_role: 
         if await target.standing(connection) is not Standing.OURS:
             raise no_copy(project)
         state = await progress.read(connection)
-        check_copy(project, state, project.plan(await read_catalog(production)), found)
+        check_copy(project, state, project.plan(await read_catalog(production), partial=True), found)
         assert state is not None
         session = await stack.enter_async_context(await ReplicationSession.open(project.source_address, "verify"))
         report.say("taking both snapshots at one LSN")
@@ -90,7 +91,10 @@ async def verify(settings: Settings, target_name: str, *, accept_writable_role: 
             await production.begin(snapshot=slot.snapshot)
             catalog = await read_catalog(production)
             await production.rollback()
-            plan = project.plan(catalog)
+            plan = project.plan(catalog, partial=True)
+            catalog, left_out = followed(project, catalog, plan, await read_columns(connection))
+            for what in left_out:
+                report.warn(what)
             surroundings = Surroundings(
                 source=project.source_address,
                 source_snapshot=slot.snapshot,
@@ -100,7 +104,7 @@ async def verify(settings: Settings, target_name: str, *, accept_writable_role: 
                 plan=plan,
                 purpose="verify",
             )
-            sizes = await _target_sizes(connection, catalog)
+            sizes = await _target_sizes(connection)
             version = connection.info.server_version
             comparison = _Comparison(catalog, sizes, plan, settings.snapshot.chunk_bytes, version)
             async with WorkerPool(surroundings, settings.snapshot.workers) as pool:
@@ -156,7 +160,7 @@ async def _temporary_slot(session: ReplicationSession) -> Slot:
         ) from None
 
 
-async def _target_sizes(connection: Connection, catalog: Catalog) -> dict[TableName, tuple[int, int]]:
+async def _target_sizes(connection: Connection) -> dict[TableName, tuple[int, int]]:
     """Pages and bytes of each table in the copy."""
     rows = await fetch(
         connection,
@@ -164,11 +168,7 @@ async def _target_sizes(connection: Connection, catalog: Catalog) -> dict[TableN
                   pg_table_size(c.oid)
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'""",
     )
-    sizes = {TableName(schema, name): (pages, size) for schema, name, pages, size in rows}
-    lacking = [table.name for table in catalog.tables.values() if table.kind == "r" and table.name not in sizes]
-    if lacking:
-        raise ServerFailed(f"the copy lacks the table {lacking[0]}, which production has.", hint="Clone again.")
-    return sizes
+    return {TableName(schema, name): (pages, size) for schema, name, pages, size in rows}
 
 
 class _Comparison:
@@ -232,13 +232,11 @@ class _Comparison:
 
     def _match(self, name: TableName) -> tuple[str, ...]:
         """The columns by which a row of one side finds its counterpart; () where rows have no key."""
-        table: Table = self._tables[name]
-        return table.primary_key or _unique_key(table)
-
-
-def _unique_key(table: Table) -> tuple[str, ...]:
-    not_null = {column.name for column in table.columns if column.not_null and not column.generated}
-    keys: Iterable[tuple[str, ...]] = (
-        index.columns for index in table.indexes if index.is_unique and not index.expressions and not index.predicate
-    )
-    return next((key for key in keys if key and not_null.issuperset(key)), ())
+        table = self._tables[name]
+        not_null = {column.name for column in table.copied_columns if column.not_null}
+        keys: Iterable[tuple[str, ...]] = (
+            index.columns
+            for index in sorted(table.indexes, key=lambda index: not index.is_primary)
+            if index.is_unique and not index.expressions and not index.predicate
+        )
+        return next((key for key in keys if key and not_null.issuperset(key)), ())

@@ -56,6 +56,7 @@ async def restore(
         f"--section={section}",
         f"--jobs={jobs}",
         "--exit-on-error",
+        "--verbose",  # names the entry that failed
         *_LEFT_OUT,
         f"--dbname={make_conninfo('', **parameters)}",
         str(archive),
@@ -80,9 +81,9 @@ async def restore(
 def _reason(complaint: bytes, section: Section) -> str:
     """The first error of pg_restore in one line, without what can quote values of rows."""
     text = complaint.decode("utf-8", "replace")
-    match = re.search(r"^pg_restore: (?:error|from TOC entry[^\n]*\n[^\n]*): (.+)$", text, re.MULTILINE)
+    match = re.search(r"^pg_restore: error: (?:could not execute query: ERROR: +)?(.+)$", text, re.MULTILINE)
     entry = re.search(r"from TOC entry \d+; \d+ \d+ (.+)$", text, re.MULTILINE)
-    reason = re.sub(r"^could not execute query: ERROR: +", "", match[1]) if match else "pg_restore failed."
+    reason = match[1] if match else "pg_restore failed."
     if section is Section.AFTER_ROWS and not _ABOUT_ROWS.match(reason):
         reason = "the rows do not fit; the target's own log says why"
     return f"{reason.rstrip('.')}{f' (at {entry[1]})' if entry else ''}."

@@ -35,9 +35,14 @@ class TableShape:
         positions = {column.name: position for position, column in enumerate(columns)}
         key = table.identity_columns
         is_unique = bool(key) and (table.replica_identity is not ReplicaIdentity.FULL or bool(table.primary_key))
-        if is_unique and not all(index.is_immediate for index in table.indexes if index.is_primary):
+        if table.replica_identity is ReplicaIdentity.FULL:
             # A deferrable key may stand in two rows between two changes of one transaction.
-            key, is_unique = tuple(positions), False
+            is_late = not all(index.is_immediate for index in table.indexes if index.is_primary)
+            if is_late or not positions.keys() >= set(key):
+                key, is_unique = tuple(positions), False
+        elif not positions.keys() >= set(key):
+            # What is generated does not come with the stream.
+            key, is_unique = (), False
         return cls(
             table=table.name,
             columns=tuple(positions),

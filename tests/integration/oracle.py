@@ -240,33 +240,35 @@ class _Oracle:
         self.verdict.unresolved += sum(len(group[0]) for group in waiting)
 
     def _solve(self, table: Table, before: list[Row], after: list[Row]) -> list[tuple[Row, Row]]:
-        """Pair what is certain in a group of rows that agree in all kept columns, and take it out of the group."""
-        pairs = []
-        masked_before = Counter(tuple(row[rule.position] for rule in table.masked) for row in before)
-        masked_after = Counter(tuple(row[rule.position] for rule in table.masked) for row in after)
-        for values, count in masked_before.items():
-            known = self._known(table, values)
-            if known is None:
-                # A number of equal rows that is the only one of its kind tells which they became.
-                same = [other for other, number in masked_after.items() if number == count]
-                if list(masked_before.values()).count(count) == 1 and len(same) == 1:
-                    known = same[0]
-                elif list(masked_before.values()).count(count) != len(same):
-                    known = ("no row",)
-            if known is None:
+        """Of a group of rows that agree in all kept columns, take out the first kind whose counterpart is certain."""
+
+        def masked(row: Row) -> Row:
+            return tuple(row[rule.position] for rule in table.masked)
+
+        old_kinds, new_kinds = Counter(map(masked, before)), Counter(map(masked, after))
+        sizes = list(old_kinds.values())
+        if sorted(sizes) != sorted(new_kinds.values()):
+            found = f"equal rows, {sorted(sizes)} of a kind, became {sorted(new_kinds.values())} of a kind"
+            self.find(f"rows of {table.name}", found)
+            before.clear()
+            return []
+        for kind, count in old_kinds.items():
+            counterpart = self._known(table, kind)
+            if counterpart is None and sizes.count(count) == 1:
+                # The only kind with so many rows.
+                counterpart = next(other for other, number in new_kinds.items() if number == count)
+            if counterpart is None:
                 continue
-            if masked_after[known] != count:
-                found = f"{count} equal rows {_short(values)} became {masked_after[known]} in the target"
-                self.find(f"rows of {table.name}", found)
+            if new_kinds[counterpart] != count:
+                self.find(f"rows of {table.name}", f"{count} rows like {_short(kind)} became {new_kinds[counterpart]}")
                 before.clear()
-                return pairs
-            mine = [row for row in before if tuple(row[rule.position] for rule in table.masked) == values]
-            theirs = [row for row in after if tuple(row[rule.position] for rule in table.masked) == known]
-            pairs += zip(mine, theirs, strict=True)
-            before[:] = [row for row in before if row not in mine]
-            after[:] = [row for row in after if row not in theirs]
-            return pairs
-        return pairs
+                return []
+            mine = [row for row in before if masked(row) == kind]
+            theirs = [row for row in after if masked(row) == counterpart]
+            before[:] = [row for row in before if masked(row) != kind]
+            after[:] = [row for row in after if masked(row) != counterpart]
+            return list(zip(mine, theirs, strict=True))
+        return []
 
     def _known(self, table: Table, values: Row) -> Row | None:
         """What the masked values must have become, if all of them were seen before."""
@@ -374,9 +376,8 @@ class _Oracle:
             for rule in table.masked:
                 if not rule.is_array and rule.mask in _INJECTIVE:
                     by_domain[rule.domain].append((table.name, rule.column))
-        for domain, columns in by_domain.items():
-            first, *others = columns
-            joins += [(f"domain {domain}", *first[:1], [first[1]], name, [column]) for name, column in others]
+        for domain, ((first_table, first_column), *others) in by_domain.items():
+            joins += [(f"domain {domain}", first_table, [first_column], name, [column]) for name, column in others]
         for name, table, columns, referenced, others in joins:
             pairs = " AND ".join(
                 f"a.{_identifier(one)}::text = b.{_identifier(other)}::text"

@@ -74,16 +74,16 @@ async def test_wrong_password_of_the_target(project: Project) -> None:
 async def test_no_such_database(project: Project) -> None:
     """Neither production nor the target may be a database that does not exist."""
     project.environment["PRODUCTION_URL"] = project.source.server.url("nowhere_db", project.role, PASSWORD)
-    assert_explained(await project.run(*CHECK), 4, "production", "nowhere_db", "no such database")
+    assert_explained(await project.run(*CHECK), 4, "production", "nowhere_db", "database_url")
     project.environment["PRODUCTION_URL"] = project.source.url_as(project.role, PASSWORD)
     project.replace("tezcat.yaml", project.target.url, project.target.server.url("nowhere_db"))
-    assert_explained(await project.run(*CLONE), 4, "test", "nowhere_db", "no such database")
+    assert_explained(await project.run(*CLONE), 4, "test", "nowhere_db", "database")
 
 
 async def test_server_that_cannot_be_reached(project: Project) -> None:
     """Nobody listens."""
     project.environment["PRODUCTION_URL"] = "postgresql://reader:ss%2Fword@127.0.0.1:1/shop"
-    assert_explained(await project.run(*CLONE), 4, "production", "127.0.0.1:1", "cannot be reached")
+    assert_explained(await project.run(*CLONE), 4, "production", "127.0.0.1:1", "server runs")
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ async def test_undecided_column_or_table(project: Project, command: tuple[str, .
         ("passport: {mask: redact}", "passport: {mask: redact, wiht: x}", ("wiht", "passport")),
         ("last_seen: {mask: date.shift, days: 30}", "last_seen: {mask: date.shift, days: x}", ("days", "last_seen")),
         ("code: keep", "code: {mask: redact}", ("redact", "unique", "public.reservations.code")),
-        ("passport: {mask: redact}", "pasport: {mask: redact}", ("pasport",)),
+        ("passport: {mask: redact}", "pasport: {mask: redact}", ("pasport", "did you mean passport")),
         ("guest_id: {mask: id.int}\n      status", "guest_id: keep\n      status", ("guest_id", "public.guests.id")),
     ],
     ids=["unknown mask", "wrong type", "unknown parameter", "wrong parameter", "unique", "unknown column", "conflict"],
@@ -161,9 +161,8 @@ async def test_rules_that_cannot_work(project: Project, old: str, new: str, word
     before = project.rules.read_text().partition(new)[0]
     line = before.count("\n") + 1
     ended = await project.run("rules", "check")
-    assert_explained(ended, {1} if new.startswith("pasport") else 2, *words)
-    if ended.code == 2:
-        assert f"rules.yaml:{line}" in ended.err.replace("\n", ""), str(ended)
+    assert_explained(ended, 2, *words)
+    assert f"rules.yaml:{line}" in ended.err.replace("\n", ""), str(ended)
 
 
 @pytest.mark.parametrize("name", ["tezcat.yaml", "rules.yaml"])
@@ -230,7 +229,7 @@ async def test_target_that_is_somebody_else_s(project: Project, confirm: tuple[s
     """A database that is not empty and bears no mark of ours keeps what it has."""
     project.target.execute("CREATE TABLE precious (id integer)", "INSERT INTO precious VALUES (1)")
     ended = await project.run(*CLONE, *confirm)
-    assert_explained(ended, 3, "test", "not empty")
+    assert_explained(ended, 3, "test", "no mark of tezcat")
     assert project.target.execute("SELECT id FROM precious") == [(1,)]
 
 

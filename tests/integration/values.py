@@ -13,7 +13,7 @@ from typing import Any, Final
 _WORD: Final = "Kan4r1e"
 _DIGITS: Final = "987654321"
 # The word as text and as a bytea prints it; the digits with any separators between them.
-CANARY: Final = re.compile(f"{_WORD}|{_WORD.encode().hex()}|{'[ ./()-]?'.join(_DIGITS)}", re.IGNORECASE)
+CANARY: Final = re.compile(f"{_WORD}|{_WORD.encode().hex()}|{'[ ./()-]{0,2}'.join(_DIGITS)}", re.IGNORECASE)
 
 STATUSES: Final = ("requested", "confirmed", "checked in", 'it\'s "over"')
 _AWKWARD: Final = (

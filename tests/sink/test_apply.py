@@ -109,6 +109,11 @@ async def apply(applier: Applier, run: Run, new: Images | None = None, old: Imag
     await applier.commit(LATER, CLONED_AT)
 
 
+async def apply_run(applier: Applier, run: Run, new: Images) -> None:
+    await applier.run(run, new, None)
+    await applier.flush()
+
+
 # ------------------------------------------------------------------------------------------------------- changes
 
 
@@ -266,9 +271,9 @@ async def test_a_row_that_stands_in_the_way_stops_everything(copy: Database, app
     for count in (1, 60):
         target = await applier()
         await target.begin()
-        with pytest.raises(ServerFailed, match="23505 at public.keyed, constraint keyed_pkey") as caught:
-            await target.run(run_of(KEYED, INSERT, count), images(KEYED, *[(b"1", b"canary", None)] * count), None)
-            await target.flush()
+        new = images(KEYED, *[(b"1", b"canary", None)] * count)
+        with pytest.raises(ServerFailed, match=r"23505 at public\.keyed, constraint keyed_pkey") as caught:
+            await apply_run(target, run_of(KEYED, INSERT, count), new)
         assert "canary" not in str(caught.value)
         await target.rollback()
     assert rows(copy, KEYED) == [(1, "one", "toast"), (2, "two", "toast")]

@@ -98,7 +98,7 @@ async def test_a_failed_statement_is_told_without_its_values(connection: Connect
     pipeline.execute("INSERT INTO t VALUES ($1, 'canary')", (b"1",), expect=1)
     pipeline.execute("INSERT INTO t VALUES ($1, 'canary')", (b"1",), expect=1)
     pipeline.execute("SELECT 'never reached'")
-    with pytest.raises(ServerFailed, match="SQLSTATE 23505.*t_pkey") as caught:
+    with pytest.raises(ServerFailed, match=r"SQLSTATE 23505.*t_pkey") as caught:
         await pipeline.flush()
     assert "canary" not in str(caught.value)
     assert connection.info.transaction_status is TransactionStatus.INERROR
