@@ -107,6 +107,9 @@ SELECT DISTINCT r.rolname::text FROM pg_roles r JOIN (
   UNION SELECT x.grantee FROM pg_default_acl d, aclexplode(d.defaclacl) x
   UNION SELECT d.defaclrole FROM pg_default_acl d
   UNION SELECT unnest(p.polroles) FROM pg_policy p
+  UNION SELECT x.grantee FROM pg_foreign_server s, aclexplode(s.srvacl) x
+  UNION SELECT x.grantee FROM pg_foreign_data_wrapper w, aclexplode(w.fdwacl) x
+  UNION SELECT u.umuser FROM pg_user_mappings u
 ) g ON g.grantee = r.oid
 ORDER BY 1"""
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, DatabaseIdentity, Lsn, Refused, ServerFailed, TableName, TezcatError
+from capture.model import Catalog, DatabaseIdentity, Lsn, Refused, ServerFailed, TezcatError
 from capture.preflight import Status, preflight
 from capture.replication import ReplicationSession, Slot
 from capture.slots import drop_slot_if_there
@@ -262,43 +262,62 @@ class _Clone:
         self._dump = dump
         self._once = once
         self._report = report
+        self._archive = project.settings.state / f"{project.target.name}.schema"
 
     async def run(self, timeline: int) -> _Made:
         """Make the copy."""
         project, report = self._project, self._report
         await self._production.begin(snapshot=self._slot.snapshot)
         catalog = await read_catalog(self._production)
+        clock = await self._production.fetch("SELECT transaction_timestamp()")
         await self._production.rollback()
         unfollowed = await unfollowed_changes(self._production, project.publications)
         plan = project.plan(catalog)
-        archive = project.settings.state / f"{project.target.name}.schema"
-        archive.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        environment = process_environment()
-        await dump_schema(self._dump, project.source_address, self._slot.snapshot, archive, environment)
+        try:
+            async with self._workers(plan) as pool:
+                warnings = await self._bring_schema(catalog, plan, timeline, unfollowed)
+                rows, size, tables = await self._copy_rows(pool, catalog, plan)
+            report.say("building indexes and constraints")
+            await self._restore(restore.Section.AFTER_ROWS, project.settings.snapshot.workers)
+        finally:
+            self._archive.unlink(missing_ok=True)
+        report.say("setting sequences, refreshing views, taking statistics")
+        await self._set_sequences(catalog, plan)
+        warnings += await load.settle(self._connection)
+        await progress.finish_clone(self._connection, self._slot.consistent_point, clock[0][0])
+        left_out = {str(name): reason for name, reason in catalog.left_out.items()}
+        return _Made(tables, rows, size, left_out, warnings)
+
+    def _workers(self, plan: Plan) -> WorkerPool:
+        surroundings = Surroundings(
+            source=self._project.source_address,
+            source_snapshot=self._slot.snapshot,
+            target=self._project.target_address,
+            target_snapshot=None,
+            productions=self._productions,
+            plan=plan,
+            purpose="clone",
+        )
+        return WorkerPool(surroundings, self._project.settings.snapshot.workers)
+
+    async def _bring_schema(self, catalog: Catalog, plan: Plan, timeline: int, unfollowed: dict[str, int]) -> list[str]:
+        """Mark the target as ours and make what must be there before rows can come; warnings."""
+        project = self._project
+        self._archive.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await dump_schema(self._dump, project.source_address, self._slot.snapshot, self._archive, process_environment())
         if await target.standing(self._connection) is Standing.OURS:
             await load.clear(self._connection)
         await progress.install(self._connection)
         await progress.begin_clone(self._connection, self._first_progress(catalog, plan, timeline, unfollowed))
-        warnings = [
-            f"the role {name} was made on the target, without login, because the schema names it"
-            for name in await restore.make_roles(self._connection, catalog.roles)
-        ]
-        report.say("bringing the schema")
+        made = await restore.make_roles(self._connection, catalog.roles)
+        self._report.say("bringing the schema")
+        await self._restore(restore.Section.BEFORE_ROWS, 1)
+        return [f"the role {name} was made on the target, without login, because the schema names it" for name in made]
+
+    async def _restore(self, section: restore.Section, jobs: int) -> None:
         binary = self._dump.with_name("pg_restore")
-        address = project.target_address
-        await restore.restore(binary, archive, address, restore.Section.BEFORE_ROWS, 1, environment)
-        rows, size, tables = await self._copy_rows(catalog, plan)
-        report.say("building indexes and constraints")
-        workers = project.settings.snapshot.workers
-        await restore.restore(binary, archive, address, restore.Section.AFTER_ROWS, workers, environment)
-        archive.unlink()
-        report.say("setting sequences, refreshing views, taking statistics")
-        await self._set_sequences(catalog, plan)
-        warnings += await load.settle(self._connection)
-        clock = await self._production.fetch("SELECT statement_timestamp()")
-        await progress.finish_clone(self._connection, self._slot.consistent_point, clock[0][0])
-        left_out = {str(name): reason for name, reason in catalog.left_out.items()}
-        return _Made(tables, rows, size, left_out, warnings)
+        address = self._project.target_address
+        await restore.restore(binary, self._archive, address, section, jobs, process_environment())
 
     def _first_progress(self, catalog: Catalog, plan: Plan, timeline: int, unfollowed: dict[str, int]) -> Progress:
         return Progress(
@@ -319,33 +338,19 @@ class _Clone:
             last_error=None,
         )
 
-    async def _copy_rows(self, catalog: Catalog, plan: Plan) -> tuple[int, int, int]:
+    async def _copy_rows(self, pool: WorkerPool, catalog: Catalog, plan: Plan) -> tuple[int, int, int]:
         settings = self._project.settings.snapshot
         copied = [table for table in catalog.tables.values() if plan.tables[table.name].rows == "all"]
         chunks = plan_chunks(copied, settings.chunk_bytes, catalog.server_version)
-        left: dict[TableName, int] = {}
-        for chunk in chunks:
-            left[chunk.table] = left.get(chunk.table, 0) + 1
-        surroundings = Surroundings(
-            source=self._project.source_address,
-            source_snapshot=self._slot.snapshot,
-            target=self._project.target_address,
-            target_snapshot=None,
-            productions=self._productions,
-            plan=plan,
-            purpose="clone",
-        )
         rows = size = 0
         with contextlib.ExitStack() as bars:
             total = sum(chunk.bytes for chunk in chunks)
             advance = bars.enter_context(self._report.task("rows", total, "bytes"))
-            async with WorkerPool(surroundings, min(settings.workers, max(len(chunks), 1))) as pool:
-                async for chunk, count, copied_bytes in pool.run(CopyChunk(chunk) for chunk in chunks):
-                    rows += count
-                    size += copied_bytes
-                    left[chunk.table] -= 1
-                    advance(chunk.bytes)
-        return rows, size, len(left)
+            async for chunk, count, copied_bytes in pool.run(CopyChunk(chunk) for chunk in chunks):
+                rows += count
+                size += copied_bytes
+                advance(chunk.bytes)
+        return rows, size, len({chunk.table for chunk in chunks})
 
     async def _set_sequences(self, catalog: Catalog, plan: Plan) -> None:
         values = await read_sequences(self._production, catalog.sequences)

@@ -131,11 +131,16 @@ def _run(job: Job[ResultT_co]) -> ResultT_co:
     return _runner.run(job.run(_worker))
 
 
+def _begin() -> None:
+    """The first job of a process: to be there."""
+
+
 class WorkerPool:
-    """A pool of worker processes; an async context manager."""
+    """A pool of worker processes; an async context manager. They start, which takes a second, when it is entered, and
+    whoever has other things to do first enters it before those."""
 
     def __init__(self, surroundings: Surroundings, workers: int) -> None:
-        self._limit = workers * 2
+        self._workers = workers
         self._executor = ProcessPoolExecutor(
             max_workers=workers,
             mp_context=multiprocessing.get_context("spawn"),
@@ -144,6 +149,8 @@ class WorkerPool:
         )
 
     async def __aenter__(self) -> Self:
+        for _ in range(self._workers):
+            self._executor.submit(_begin)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -162,7 +169,7 @@ class WorkerPool:
         running: set[asyncio.Future[ResultT_co]] = set()
         try:
             while True:
-                while len(running) < self._limit and (job := next(waiting, None)) is not None:
+                while len(running) < 2 * self._workers and (job := next(waiting, None)) is not None:
                     running.add(asyncio.wrap_future(self._executor.submit(_run, job)))
                 if not running:
                     return

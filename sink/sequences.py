@@ -7,29 +7,20 @@ by a permutation of the lower half of its type, the sequence starts at the upper
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from capture.model import ColumnName, Sequence, TableName
 
 
-@dataclass(slots=True)
-class _Mark:
-    sequence: Sequence
-    column: str
-    high: int | None = None
-
-
 class SequenceMarks:
-    """The highest value that came for each fed column, in the direction of its sequence."""
+    """The highest value that came for each sequence, from any column that it feeds, in its direction."""
 
     def __init__(
         self, sequences: tuple[Sequence, ...], roots: dict[TableName, TableName], kept: set[ColumnName]
     ) -> None:
         """``roots`` maps partitions to their root; ``kept`` are the columns that no mask changes."""
-        self._marks: dict[TableName, list[_Mark]] = {}
+        self._fed: dict[TableName, set[tuple[Sequence, str]]] = {}
         by_root: dict[TableName, list[TableName]] = {}
         for table, root in roots.items():
             by_root.setdefault(root, []).append(table)
@@ -37,31 +28,31 @@ class SequenceMarks:
             for fed in sequence.feeds:
                 if fed not in kept:
                     continue
-                mark = _Mark(sequence, fed.column)
                 for table in (fed.table, *by_root.get(fed.table, ())):
-                    self._marks.setdefault(table, []).append(mark)
-        self._moved: dict[TableName, _Mark] = {}
+                    self._fed.setdefault(table, set()).add((sequence, fed.column))
+        self._high: dict[Sequence, int] = {}
+        self._moved: set[Sequence] = set()
 
     def observe(self, table: TableName, images: pa.RecordBatch) -> None:
         """Look at the masked new images of a table."""
-        for mark in self._marks.get(table, ()):
-            values = images.column(mark.column).cast(pa.string())
+        for sequence, column in self._fed.get(table, ()):
+            values = images.column(column).cast(pa.string())
             numbers = values.filter(pc.match_substring_regex(values, r"^-?\d{1,18}$")).cast(pa.int64())
             bounds = pc.min_max(numbers)
-            value = bounds["max" if mark.sequence.increment > 0 else "min"].as_py()
-            if value is None or not mark.sequence.minimum <= value <= mark.sequence.maximum:
+            value = bounds["max" if sequence.increment > 0 else "min"].as_py()
+            if value is None or not sequence.minimum <= value <= sequence.maximum:
                 continue
-            ahead = mark.high is None or (value > mark.high if mark.sequence.increment > 0 else value < mark.high)
-            if ahead:
-                mark.high = value
-                self._moved[mark.sequence.name] = mark
+            high = self._high.get(sequence)
+            if high is None or (value > high if sequence.increment > 0 else value < high):
+                self._high[sequence] = value
+                self._moved.add(sequence)
 
     def statements(self) -> list[tuple[str, tuple[bytes, ...]]]:
         """What moves the sequences that fell behind since the last call; never backwards."""
-        moved, self._moved = self._moved, {}
+        moved, self._moved = self._moved, set()
         return [
-            (_move(name, upwards=mark.sequence.increment > 0), (b"%d" % (mark.high or 0),))
-            for name, mark in moved.items()
+            (_move(sequence.name, upwards=sequence.increment > 0), (b"%d" % self._high[sequence],))
+            for sequence in sorted(moved, key=lambda each: each.name)
         ]
 
 

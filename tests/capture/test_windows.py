@@ -352,11 +352,12 @@ def test_a_generated_column_is_not_taken_for_a_new_one() -> None:
 values = st.one_of(st.none(), st.binary(max_size=3))
 sent = st.one_of(values, st.just(UNCHANGED))
 guests = st.tuples(st.binary(max_size=2), sent, sent)
+keys = st.tuples(st.binary(max_size=2), st.none(), st.none())
 changes = st.one_of(
     st.builds(events.Insert, st.just(1), st.tuples(values, values, values)),
     st.builds(events.Insert, st.just(2), st.tuples(values, values)),
-    st.builds(lambda new, old: events.Update(1, old and (old, None, None), False, new), guests, st.none() | values),
-    st.builds(lambda old: events.Delete(1, (old, None, None), False), values),
+    st.builds(events.Update, st.just(1), st.none() | keys, st.just(False), guests),
+    st.builds(events.Delete, st.just(1), keys, st.just(False)),
     st.builds(lambda old: events.Delete(2, old, True), st.tuples(values, values)),
     st.just(events.Truncate((1, 2), False, False)),
 )

@@ -112,8 +112,8 @@ class _Oracle:
     def judge(self, canary: re.Pattern[str], folders: Sequence[Path]) -> Verdict:
         undecided = {name for [name] in self.source.execute(_TABLES).fetchall()} - set(self.tables)
         assert not undecided, f"the rules do not speak of {undecided}"
-        for difference in differences_in_structure(self.source, self.target):
-            self.find("structure", difference)
+        for thing, difference in differences_in_structure(self.source, self.target):
+            self.find(f"structure of {thing}", difference)
         images = []
         for table in self.tables.values():
             for pair in self._match(table):
@@ -122,8 +122,8 @@ class _Oracle:
         for table, before, after in images:
             self._check_row(table, before, after)
         self._check_joins()
-        for finding in sequences_behind(self.source, self.target):
-            self.find("sequence", finding)
+        for sequence, complaint in sequences_behind(self.source, self.target):
+            self.find(f"sequence {sequence}", complaint)
         self._check_canaries(canary, folders)
         for kind, count in self.seen.items():
             if count > _SHOWN:

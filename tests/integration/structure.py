@@ -97,17 +97,17 @@ SELECT c.oid::regclass::text, s.seqincrement, s.seqmax FROM pg_sequence s JOIN p
 """
 
 
-def differences_in_structure(source: Connection, target: Connection) -> Iterator[str]:
-    """What one database has and the other has not, or has otherwise."""
+def differences_in_structure(source: Connection, target: Connection) -> Iterator[tuple[str, str]]:
+    """What one database has and the other has not, or has otherwise: the thing's kind and name, and how it differs."""
     for kind, query in _KINDS.items():
         before, after = ({name: (name, text) for name, text in c.execute(query)} for c in (source, target))
         for name in sorted(before.keys() | after.keys()):
             if before.get(name) != after.get(name):
                 here, there = (objects.get(name, (name, "absent"))[1] for objects in (before, after))
-                yield f"{kind} {name}: {here} became {there}"
+                yield f"{kind} {name}", f"{here} became {there}"
 
 
-def sequences_behind(source: Connection, target: Connection) -> Iterator[str]:
+def sequences_behind(source: Connection, target: Connection) -> Iterator[tuple[str, str]]:
     """Sequences of the target whose next value a row has already, or that have none left; and sequences that feed no
     column and stand before production's."""
     feeds = target.execute(_FEEDS).fetchall()
@@ -117,12 +117,12 @@ def sequences_behind(source: Connection, target: Connection) -> Iterator[str]:
         ).fetchone()
         assert row is not None
         if row[1] is not None and row[0] < row[1]:
-            yield f"{sequence} stands at {row[0]}, and {table}.{column} reaches {row[1]}"
+            yield sequence, f"stands at {row[0]}, and {table}.{column} reaches {row[1]}"
     for sequence, increment, maximum in target.execute(_SEQUENCES).fetchall():
         positions = [
             row[0] for c in (source, target) for row in c.execute(f"SELECT last_value FROM {sequence}").fetchall()
         ]
         if positions[1] + increment > maximum:
-            yield f"{sequence} has no value left"
+            yield sequence, "has no value left"
         if sequence not in {feed[0] for feed in feeds} and positions[1] < positions[0]:
-            yield f"{sequence} stands at {positions[1]}, production's at {positions[0]}"
+            yield sequence, f"stands at {positions[1]}, production's at {positions[0]}"

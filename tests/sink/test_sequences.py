@@ -57,6 +57,19 @@ def test_partitions_move_the_sequence_of_their_root() -> None:
     assert moves(marks) == [b"8"]
 
 
+def test_what_several_columns_take_from_one_sequence_moves_it_together() -> None:
+    """The one that came last is not the highest."""
+    other = TableName("public", "other")
+    shared = Sequence(IDS.name, "bigint", 1, 1, 1000, (ColumnName(T, "id"), ColumnName(other, "id")))
+    marks = SequenceMarks((shared,), {PART: T}, {ColumnName(T, "id"), ColumnName(other, "id")})
+    marks.observe(T, images(b"90"))
+    marks.observe(other, images(b"50"))
+    assert moves(marks) == [b"90"]
+    marks.observe(other, images(b"80"))
+    marks.observe(PART, images(b"70"))
+    assert moves(marks) == []
+
+
 def test_a_masked_column_moves_nothing() -> None:
     """Its values are made up; the sequence stands above them since the clone."""
     marks = SequenceMarks((IDS,), {}, set())

@@ -1,0 +1,187 @@
+"""A slot and its snapshot are one cut, and the stream brings all that follows, once it is acknowledged never again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from capture import events
+from capture.model import Interrupted, Lsn, ServerFailed
+from capture.pgoutput import Decoder
+from capture.replication import ReplicationSession, ReplicationStream
+from capture.replication_protocol import Keepalive, XLogData, parse_copy_data
+from capture.slots import slot_state
+from capture.source import SourceConnection, connect
+from tests.fix_postgres import Database
+from tests.fix_source import source_address
+
+NAME = "tezcat_replication"
+
+
+@pytest.fixture
+async def session(production: Database) -> AsyncIterator[ReplicationSession]:
+    production.execute(
+        "DROP TABLE IF EXISTS public.streamed CASCADE",
+        "CREATE TABLE public.streamed (id int PRIMARY KEY, a text)",
+        "DROP PUBLICATION IF EXISTS p",
+        'DROP PUBLICATION IF EXISTS "Odd, \'Name"',
+        "CREATE PUBLICATION p FOR TABLE public.streamed",
+        'CREATE PUBLICATION "Odd, \'Name"',
+    )
+    async with await ReplicationSession.open(source_address(production), "tests") as opened:
+        yield opened
+    production.execute(
+        "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE active",
+        f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{NAME}'",
+    )
+
+
+async def inserts(stream: ReplicationStream, decoder: Decoder, count: int) -> list[bytes]:
+    """The ids of the next inserts; the stream is acknowledged to the end of the last transaction."""
+    found: list[bytes] = []
+    end = Lsn(0)
+    async with asyncio.timeout(20):
+        while len(found) < count or not end:
+            for payload in await stream.read():
+                message = parse_copy_data(payload)
+                if not isinstance(message, XLogData):
+                    continue
+                event = decoder.decode(message.payload)
+                if isinstance(event, events.Insert):
+                    assert isinstance(event.new[0], bytes)
+                    found.append(event.new[0])
+                end = event.end_lsn if isinstance(event, events.Commit) else Lsn(0)
+    stream.acknowledge(end)
+    return found
+
+
+async def test_a_snapshot_shows_what_the_stream_does_not_bring(
+    production: Database, source: SourceConnection, session: ReplicationSession
+) -> None:
+    """What committed before the consistent point is in the snapshot, the rest comes, and nothing twice."""
+    production.execute("INSERT INTO public.streamed VALUES (1)")
+    slot = await session.create_slot(NAME, temporary=False)
+    production.execute("INSERT INTO public.streamed VALUES (2)", "INSERT INTO public.streamed VALUES (3)")
+    await source.begin(snapshot=slot.snapshot)
+    assert await source.fetch("SELECT id FROM public.streamed") == [(1,)]
+    await source.rollback()
+    async with await session.start(slot.name, slot.consistent_point, ("p", "Odd, 'Name"), 1) as stream:
+        assert await inserts(stream, Decoder(1), 2) == [b"2", b"3"]
+
+
+async def test_what_was_acknowledged_is_not_sent_again_and_the_rest_is(
+    production: Database, source: SourceConnection, session: ReplicationSession
+) -> None:
+    """Leaving the stream tells the position once more."""
+    slot = await session.create_slot(NAME, temporary=False)
+    production.execute("INSERT INTO public.streamed VALUES (1)")
+    async with await ReplicationSession.open(source_address(production), "first") as first:
+        async with await first.start(NAME, slot.consistent_point, ("p",), 1) as stream:
+            assert await inserts(stream, Decoder(1), 1) == [b"1"]
+            production.execute("INSERT INTO public.streamed VALUES (2)")
+            payloads = await stream.read()
+            assert payloads
+    production.execute("SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE active")
+    state = await slot_state(source, NAME)
+    assert state is not None
+    assert state.confirmed_flush_lsn is not None
+    assert state.confirmed_flush_lsn > slot.consistent_point
+    async with await session.start(NAME, state.confirmed_flush_lsn, ("p",), 1) as stream:
+        assert await inserts(stream, Decoder(1), 1) == [b"2"]
+
+
+async def test_feedback_goes_on_while_nobody_reads(
+    production: Database, source: SourceConnection, session: ReplicationSession
+) -> None:
+    """A slow target does not look like a dead client, and its progress is told all the same."""
+    slot = await session.create_slot(NAME, temporary=False)
+    async with await session.start(NAME, slot.consistent_point, ("p",), 1) as stream:
+        production.execute("INSERT INTO public.streamed VALUES (1)")
+        state = await slot_state(source, NAME)
+        assert state is not None
+        stream.acknowledge(state.current_lsn)
+        stream.acknowledge(slot.consistent_point)
+        async with asyncio.timeout(10):
+            while state.confirmed_flush_lsn != state.current_lsn:
+                await asyncio.sleep(0.1)
+                state = await slot_state(source, NAME)
+                assert state is not None
+
+
+async def test_the_server_answers_when_it_is_asked(session: ReplicationSession) -> None:
+    """By a keepalive with its position; several tasks may ask at the same time."""
+    slot = await session.create_slot(NAME, temporary=False)
+    async with await session.start(NAME, slot.consistent_point, ("p",), 1) as stream:
+        await asyncio.gather(*(stream.answer(ask=True) for _ in range(50)))
+        async with asyncio.timeout(10):
+            messages = [parse_copy_data(payload) for payload in await stream.read()]
+    assert all(isinstance(message, Keepalive) for message in messages)
+
+
+async def test_a_large_value_arrives_whole(production: Database, session: ReplicationSession) -> None:
+    """Larger than any buffer, with small ones behind it."""
+    slot = await session.create_slot(NAME, temporary=False)
+    production.execute(
+        "INSERT INTO public.streamed SELECT 1, string_agg(md5(n::text), '') FROM generate_series(1, 300000) n",
+        "INSERT INTO public.streamed SELECT n FROM generate_series(2, 1000) n",
+    )
+    async with await session.start(NAME, slot.consistent_point, ("p",), 1) as stream:
+        assert await inserts(stream, Decoder(1), 1000) == [b"%d" % number for number in range(1, 1001)]
+
+
+async def test_a_stream_that_the_server_ends_passes_by_itself(
+    production: Database, session: ReplicationSession
+) -> None:
+    """A restart of production: the stream may try again."""
+    slot = await session.create_slot(NAME, temporary=False)
+    async with await session.start(NAME, slot.consistent_point, ("p",), 1) as stream:
+        production.execute("SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE active")
+        with pytest.raises(Interrupted):
+            await inserts(stream, Decoder(1), 1)
+
+
+@pytest.mark.parametrize(
+    ("slot_name", "publication", "says"),
+    [("tezcat_nothing", "p", "slot tezcat_nothing does not exist"), (NAME, "nothing", "publication nothing does not")],
+)
+async def test_what_is_missing_is_named(
+    production: Database, session: ReplicationSession, slot_name: str, publication: str, says: str
+) -> None:
+    """Slot or publication; the server looks for the latter when the first change comes."""
+    slot = await session.create_slot(NAME, temporary=False)
+    production.execute("INSERT INTO public.streamed VALUES (1)")
+
+    async def run() -> None:
+        async with await session.start(slot_name, slot.consistent_point, (publication,), 1) as stream:
+            await inserts(stream, Decoder(1), 1)
+
+    with pytest.raises(ServerFailed, match=says):
+        await run()
+
+
+async def test_a_temporary_slot_goes_with_its_session(production: Database, source: SourceConnection) -> None:
+    """Verify leaves nothing behind, whatever happens to it."""
+    async with await ReplicationSession.open(source_address(production), "verify") as session:
+        await session.create_slot(NAME, temporary=True)
+        assert await slot_state(source, NAME) is not None
+        [[pid]] = production.execute("SELECT active_pid FROM pg_replication_slots WHERE temporary")
+    async with asyncio.timeout(10):
+        while await slot_state(source, NAME) is not None:
+            production.execute(f"SELECT pg_terminate_backend({pid}, 5000)")
+
+
+async def test_making_a_slot_can_be_given_up(production: Database) -> None:
+    """It waits for open transactions; cancelled, it leaves no slot."""
+    async with await connect(source_address(production), purpose="tests") as source:
+        session = await ReplicationSession.open(source_address(production), "verify")
+        async with session:
+            with psycopg.connect(production.url) as busy:
+                busy.execute("CREATE TABLE public.uncommitted (id int)")
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.3):
+                        await session.create_slot(NAME, temporary=False)
+                busy.rollback()
+        assert await slot_state(source, NAME) is None
