@@ -351,9 +351,11 @@ def _judged_members(
         )
     kept_back = {table.name for table in holding_rows}.intersection(insert_only).difference(whole)
     if kept_back & set(changed):
-        yield _problem(
+        # When they happened, or whether they were rolled back, is not known; a stream stops when there are more.
+        yield _warning(
             "replica identity",
-            f"updates and deletes of {_named(kept_back & set(changed))} happen, and are not published.",
+            f"updates and deletes of {_named(kept_back & set(changed))} have happened, and are not published: the "
+            "stream stops at the next ones.",
             f"Give them a primary key or REPLICA IDENTITY FULL. {_SQL}",
         )
     if kept_back - set(changed):

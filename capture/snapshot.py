@@ -19,7 +19,7 @@ from capture.source import SourceAddress, SourceConnection
 
 # pg_class is read as of the transaction's snapshot, the function tells what is there now.
 _REWRITTEN = """
-SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname = %s AND c.relname = %s AND c.relfilenode <> pg_relation_filenode(c.oid)"""
 
 # Before version 14 a range of ctid reads the whole table, so a table is one chunk there.

@@ -23,7 +23,7 @@ from capture.model import Catalog, DatabaseIdentity, Lsn, Refused, ServerFailed,
 from capture.preflight import Status, preflight
 from capture.replication import ReplicationSession, Slot
 from capture.slots import drop_slot_if_there
-from capture.snapshot import Chunk, dump_schema, plan_chunks, read_sequences
+from capture.snapshot import Chunk, dump_schema, plan_chunks, read_chunk, read_sequences
 from capture.source import SourceConnection, identity
 from capture.unfollowed import unfollowed_changes
 from control.project import Project, database_identity, program
@@ -70,7 +70,7 @@ class CopyChunk:
 
         async def masked() -> AsyncIterator[bytes | pa.Buffer]:
             nonlocal size
-            async with contextlib.aclosing(production.copy_out(self.chunk.statement)) as blocks:
+            async with contextlib.aclosing(read_chunk(production, self.chunk, worker.source_snapshot)) as blocks:
                 async for block in blocks:
                     size += len(block)
                     if plan.is_raw:
@@ -78,11 +78,7 @@ class CopyChunk:
                     else:
                         yield copytext.join(plan.mask(copytext.split(block, self.chunk.columns), escaped=True))
 
-        await production.begin(snapshot=worker.source_snapshot)
-        try:
-            rows = await load.copy_in(copy, self.chunk.table, self.chunk.columns, masked())
-        finally:
-            await production.rollback()
+        rows = await load.copy_in(copy, self.chunk.table, self.chunk.columns, masked())
         return self.chunk, rows, size
 
 

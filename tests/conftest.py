@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.fix_postgres", "tests.fix_source", "tests.fix_copy"]
+pytest_plugins = ["tests.fix_postgres", "tests.fix_source", "tests.fix_copy", "tests.fix_project"]
 
 # How long an example takes is the machine's matter, not the test's.
 settings.register_profile("tezcat", deadline=None)

@@ -59,6 +59,8 @@ _PLAIN_TYPES: Final = frozenset(
 _FEW_DISTINCT: Final = 25
 _ENOUGH_SAMPLES: Final = 100
 _CODE_LENGTH: Final = 10
+# Two or three words with capitals, as people's names are written; rooms may be called so too, and a person decides.
+_LIKE_A_PERSON: Final = re.compile(r"[^\W\d_]\.?[\w'.-]*(?: [^\W\d_][\w'.-]*){1,2}")
 
 _HEADER: Final = """\
 # Rules for every column: keep, null, a mask, or todo. A column that is undecided or todo blocks the run.
@@ -218,7 +220,7 @@ class _Suggester:
         # In a table of people, what differs from row to row may tell them apart, whatever it is called.
         if category is Category.PLAIN and not (of_people and distinct * 2 > len(values)):
             return Suggestion(KEEP, counted if values else "")
-        if category is Category.NAME and not of_people:
+        if category is Category.NAME and not of_people and not _like_people(values):
             return Suggestion(KEEP, "a name, in a table that seems not to be of people")
         if category is Category.NAME and len(tokens(shape.name)) == 1:
             return self._first(column, _TEXT_MASKS[Category.FULL_NAME], f"name: {category}")
@@ -252,6 +254,13 @@ class _Suggester:
 
 
 _IMAGE_WORDS: Final = frozenset("old new record row image data values before after json jsonb".split())
+
+
+def _like_people(values: Sequence[bytes]) -> bool:
+    """Whether a tenth of the values could be people's names."""
+    texts = [value.decode("utf-8", "replace") for value in values]
+    alike = sum(text.istitle() and _LIKE_A_PERSON.fullmatch(text) is not None for text in texts)
+    return alike * 10 > len(texts)
 
 
 def _as_written(rule: ColumnRule) -> Written:

@@ -88,7 +88,7 @@ async def test_a_slot_whose_wal_is_gone_is_lost(
     assert state.current_lsn > Lsn(0)
 
 
-@pytest.mark.parametrize("whose", ["another database", "another plugin", "physical"])
+@pytest.mark.parametrize("whose", ["another database", "physical"])
 async def test_a_slot_that_is_not_this_copys_is_left_alone(
     production: Database,
     source: SourceConnection,
@@ -99,8 +99,6 @@ async def test_a_slot_that_is_not_this_copys_is_left_alone(
     """Slots belong to the whole server, where another project may have a target of the same name."""
     if whose == "physical":
         production.execute(f"SELECT pg_create_physical_replication_slot('{NAME}')")
-    elif whose == "another plugin":
-        production.execute(f"SELECT pg_create_logical_replication_slot('{NAME}', 'test_decoding')")
     else:
         other = make_database(production.server)
         other.execute(f"SELECT pg_create_logical_replication_slot('{NAME}', 'pgoutput')")

@@ -16,12 +16,12 @@ from tests.integration.conftest import MakeProject, Project, psql
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-_PAIRS = [(16, 16), (16, 18), (18, 18)]
-on_all = pytest.mark.parametrize("versions", _PAIRS, ids=[f"{source}to{target}" for source, target in _PAIRS])
+# A newer target is as good as one of the same version.
+on_newer = pytest.mark.parametrize("versions", [(16, 18), (18, 18)], ids=["16to18", "18to18"])
 on_both = pytest.mark.parametrize("versions", [(16, 16), (18, 18)], ids=["pg16", "pg18"])
 
 
-@on_all
+@on_newer
 async def test_is_exact_after_a_clone_and_a_stream_under_load(project: Project) -> None:
     """Production works all the time: while its rows are copied, and while the stream follows."""
     await project.prepare_production()
@@ -79,7 +79,7 @@ async def test_is_exact_after_the_stream_was_stopped(copy: Project) -> None:
 async def test_verify_compares_at_one_position_while_the_stream_runs(copy: Project) -> None:
     """The load goes on, and yet production and copy are seen at the same moment."""
     stream = copy.start("stream", "--target", "test")
-    async with copy.load(seed=31, truncates=False, pause=0.02):
+    async with copy.load(seed=31, truncates=False, sessions=2, pause=0.02):
         verified = await copy.run("verify", "--target", "test", "--json")
         assert verified.code == 0, str(verified)
         assert verified.json["equal"] is True

@@ -1,0 +1,216 @@
+"""Jobs run in other processes, and whatever happens there comes back as a result or as an error of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from capture.model import BadInput, Interrupted, ServerFailed, TezcatError
+from control.workers import Surroundings, Worker, WorkerPool
+from sink.target import fetch
+from tests.fix_copy import target_address
+from tests.fix_postgres import Database, Server
+from tests.fix_source import source_address
+from transform.plan import Plan
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Square:
+    number: int
+
+    async def run(self, worker: Worker) -> tuple[int, int]:
+        return self.number**2, os.getpid()
+
+
+@dataclass(frozen=True)
+class Fail:
+    kind: type[Exception]
+
+    async def run(self, worker: Worker) -> None:
+        if issubclass(self.kind, TezcatError):
+            raise self.kind("what went wrong.", hint="What to do.")
+        raise self.kind("what went wrong.")
+
+
+@dataclass(frozen=True)
+class Die:
+    async def run(self, worker: Worker) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Sleep:
+    async def run(self, worker: Worker) -> None:
+        await asyncio.sleep(60)
+
+
+@dataclass(frozen=True)
+class UseBoth:
+    """Tell which sessions a worker has, and see that the target's is in the snapshot."""
+
+    async def run(self, worker: Worker) -> tuple[int, int, int]:
+        [[source_pid]] = await (await worker.source()).fetch("SELECT pg_backend_pid()")
+        [[target_pid]] = await fetch(await worker.target(), "SELECT pg_backend_pid()")
+        [[count]] = await fetch(await worker.target(), "SELECT count(*) FROM public.t")
+        assert worker.source_snapshot == "nobody asks"
+        return source_pid, target_pid, count
+
+
+@pytest.fixture
+def surroundings(shared: Database) -> Callable[..., Surroundings]:
+    def make(target_snapshot: str | None = None) -> Surroundings:
+        return Surroundings(
+            source=source_address(shared),
+            source_snapshot="nobody asks",
+            target=target_address(shared),
+            target_snapshot=target_snapshot,
+            productions=frozenset(),
+            plan=Plan({}, "", "", {}, {}, {}),
+            purpose="worker test",
+        )
+
+    return make
+
+
+async def test_results_come_from_other_processes(surroundings: Callable[..., Surroundings]) -> None:
+    """All of them, in no order, from as many processes as were asked for at most."""
+    async with WorkerPool(surroundings(), 2) as pool:
+        found = [result async for result in pool.run(Square(number) for number in range(40))]
+        again = [result async for result in pool.run([Square(7)])]
+        assert [result async for result in pool.run([])] == []
+    assert sorted(square for square, _ in found) == [number**2 for number in range(40)]
+    assert os.getpid() not in {pid for _, pid in found}
+    assert len({pid for _, pid in found}) <= 2
+    assert again[0][0] == 49
+
+
+@pytest.mark.parametrize("kind", [BadInput, Interrupted])
+async def test_an_error_crosses_the_process_border(
+    surroundings: Callable[..., Surroundings],
+    caplog: pytest.LogCaptureFixture,
+    kind: type[TezcatError],
+) -> None:
+    """Its kind, its words and its hint; of several the first is raised, and the others are not complained about."""
+
+    async def run() -> None:
+        async with WorkerPool(surroundings(), 2) as pool:
+            async for _ in pool.run([*[Fail(kind)] * 6, Sleep(), Sleep()]):
+                pass
+
+    async with asyncio.timeout(30):
+        with pytest.raises(kind, match="what went wrong") as caught:
+            await run()
+    assert type(caught.value) is kind
+    assert caught.value.hint == "What to do."
+    await asyncio.sleep(0)
+    assert caplog.records == []
+
+
+async def test_a_killed_worker_fails_the_work(surroundings: Callable[..., Surroundings]) -> None:
+    """The kernel does that when memory runs out; nothing waits for ever."""
+
+    async def run() -> None:
+        async with WorkerPool(surroundings(), 2) as pool:
+            async for _ in pool.run([Sleep(), Die(), Square(1), Sleep()]):
+                pass
+
+    async with asyncio.timeout(30):
+        with pytest.raises(ServerFailed, match="worker process was killed"):
+            await run()
+
+
+async def test_a_worker_keeps_its_connections_and_takes_leave_of_the_servers(
+    surroundings: Callable[..., Surroundings], shared: Database, server18: Server
+) -> None:
+    """One to either side for all its jobs, the target's in the shared snapshot; none is torn off at the end."""
+    shared.execute("CREATE TABLE public.t AS SELECT 1 AS a")
+    log = server18.folder / "log"
+    said_before = len(log.read_bytes())
+
+    async with await psycopg.AsyncConnection.connect(shared.url) as exporter:
+        await exporter.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        [[snapshot]] = await (await exporter.execute("SELECT pg_export_snapshot()")).fetchall()
+        shared.execute("INSERT INTO public.t VALUES (2)")
+        async with WorkerPool(surroundings(snapshot), 1) as pool:
+            found = [result async for result in pool.run([UseBoth()] * 3)]
+        named = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tezcat worker test'"
+        assert shared.execute(named) == [(0,)]
+    assert len(set(found)) == 1
+    assert found[0][2] == 1
+    assert b"unexpected EOF" not in log.read_bytes()[said_before:]
+
+
+async def test_leaving_early_does_not_wait_for_the_work(surroundings: Callable[..., Surroundings]) -> None:
+    """Ctrl-C ends what runs in the workers."""
+
+    async def run(began: asyncio.Event) -> None:
+        async with WorkerPool(surroundings(), 2) as pool:
+            async for _ in pool.run([Square(1), Sleep(), Sleep()]):
+                began.set()
+
+    began = asyncio.Event()
+    task = asyncio.create_task(run(began))
+    async with asyncio.timeout(30):
+        await began.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+def test_workers_die_with_the_process_that_started_them(tmp_path: Path, shared: Database) -> None:
+    """kill -9 of a clone leaves nothing that goes on reading production."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(f"""
+            import asyncio, os
+            from control.workers import Surroundings, WorkerPool
+            from tests.control.test_workers import Sleep, Square, source_address, target_address
+            from tests.fix_postgres import Database
+            from transform.plan import Plan
+
+            class There:
+                url = {shared.url!r}
+
+            async def main():
+                around = Surroundings(source_address(There), "", target_address(There), None, frozenset(),
+                                      Plan({{}}, "", "", {{}}, {{}}, {{}}), "test")
+                async with WorkerPool(around, 1) as pool:
+                    async for _, pid in pool.run([Square(1)]):
+                        print(pid, flush=True)
+                    async for _ in pool.run([Sleep()]):
+                        pass
+
+            if __name__ == "__main__":
+                asyncio.run(main())
+        """)
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=environment, cwd=ROOT) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while is_running(worker) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not is_running(worker)
+
+
+def is_running(pid: int) -> bool:
+    """A process that has ended and was not waited for yet does not count."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
