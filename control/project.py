@@ -40,11 +40,9 @@ class Project:
     @classmethod
     def of(cls, settings: Settings, target: str, source: str | None = None) -> Project:
         """Look both environments up; ``source`` may be left out when there is one production only."""
-        return cls(
-            settings=settings,
-            source=settings.production(source or settings.only_production()),
-            target=settings.target(target),
-        )
+        # The target first: that production is no target is said before anything else about it.
+        copy = settings.target(target)
+        return cls(settings, source=settings.production(source or settings.only_production()), target=copy)
 
     @property
     def source_address(self) -> SourceAddress:

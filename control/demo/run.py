@@ -46,7 +46,7 @@ _VERSION: Final = 18
 _TRAFFIC_SECONDS: Final = 20.0
 _TRAFFIC_PAUSE_SECONDS: Final = 60.0
 _SHOWN: Final = (
-    (TableName("public", "guests"), ("id", "email", "first_name", "last_name", "phone", "born_on", "street", "notes")),
+    (TableName("public", "guests"), ("id", "email", "first_name", "last_name", "phone", "born_on")),
     (TableName("public", "reservations"), ("id", "guest_id", "room_id", "check_in", "total", "special_requests")),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,11 +101,9 @@ async def test_results_come_from_other_processes(surroundings: Callable[..., Sur
 
 @pytest.mark.parametrize("kind", [BadInput, Interrupted])
 async def test_an_error_crosses_the_process_border(
-    surroundings: Callable[..., Surroundings],
-    caplog: pytest.LogCaptureFixture,
-    kind: type[TezcatError],
+    surroundings: Callable[..., Surroundings], kind: type[TezcatError]
 ) -> None:
-    """Its kind, its words and its hint; of several the first is raised, and the others are not complained about."""
+    """Its kind, its words and its hint, and it ends the work of the others."""
 
     async def run() -> None:
         async with WorkerPool(surroundings(), 2) as pool:
@@ -115,7 +115,26 @@ async def test_an_error_crosses_the_process_border(
             await run()
     assert type(caught.value) is kind
     assert caught.value.hint == "What to do."
-    await asyncio.sleep(0)
+
+
+async def test_of_several_errors_one_is_raised_and_no_other_complained_about(
+    surroundings: Callable[..., Surroundings], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that lose the same server fail at the same time."""
+
+    def failed(*_: object) -> Future[None]:
+        future: Future[None] = Future()
+        future.set_exception(ServerFailed("what went wrong."))
+        return future
+
+    async def run() -> None:
+        pool = WorkerPool(surroundings(), 2)
+        monkeypatch.setattr(pool._executor, "submit", failed)
+        with pytest.raises(ServerFailed):
+            await anext(pool.run([Square(1), Square(2)]))
+
+    await run()
+    gc.collect()
     assert caplog.records == []
 
 
