@@ -54,6 +54,10 @@ class ReplicationSession:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the session, and with it the snapshot of a slot that it made, and the slot if that is temporary."""
         await self._connection.close()
 
     async def _command(self, command: str) -> list[TupleRow]:

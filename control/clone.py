@@ -21,10 +21,12 @@ import pyarrow as pa
 from capture.catalog import read_catalog
 from capture.model import Catalog, DatabaseIdentity, Lsn, Refused, ServerFailed, TezcatError
 from capture.preflight import Status, preflight
+from capture.publications import published_as
 from capture.replication import ReplicationSession, Slot
 from capture.slots import drop_slot_if_there
 from capture.snapshot import Chunk, dump_schema, plan_chunks, read_chunk, read_sequences
 from capture.source import SourceConnection, identity
+from capture.source import connect as source_connect
 from capture.unfollowed import unfollowed_changes
 from control.project import Project, database_identity, program
 from control.report import Report
@@ -147,15 +149,12 @@ async def clone(
         if not once:
             await drop_slot_if_there(production, session, project.slot)
         report.say(f"making the slot {project.slot} at {project.source.name}")
-        slot = await session.create_slot(project.slot, temporary=once)
-        work = _Clone(project, production, connection, slot, productions, dump, once=once, report=report)
         try:
-            async with asyncio.timeout(settings.snapshot.max_age.total_seconds()):
-                made = await work.run(found.timeline)
-        except BaseException as error:
-            await _give_up(project, connection, once=once)
-            if isinstance(error, TimeoutError):
-                raise _too_old(settings.snapshot.max_age) from None
+            slot = await session.create_slot(project.slot, temporary=once)
+            work = _Clone(project, production, connection, session, slot, productions, dump, once=once, report=report)
+            made = await work.run(found.timeline)
+        except BaseException:
+            await _give_up(project, connection, once=once, report=report)
             raise
     return CloneResult(
         source=project.source.name,
@@ -215,15 +214,25 @@ async def _refuse_unready(
             report.warn(f"{check.message} {check.remedy}".rstrip())
 
 
-async def _give_up(project: Project, connection: Connection, *, once: bool) -> None:
+async def _give_up(project: Project, connection: Connection, *, once: bool, report: Report) -> None:
     """Leave nothing behind that harms production, and no copy that looks whole."""
     with contextlib.suppress(TezcatError):
-        await progress.set_state(connection, "failed", last_error="the last clone did not finish")
+        if await target.standing(connection) is Standing.OURS:
+            await progress.set_state(connection, "failed", last_error="the last clone did not finish")
     if once:
         return
-    with contextlib.suppress(TezcatError):
-        async with await ReplicationSession.open(project.source_address, "clone") as session:
-            await session.drop_slot(project.slot)
+    try:
+        # The session that made the slot may be in the middle of anything, and so may the one that asks.
+        async with (
+            await source_connect(project.source_address, purpose="clone") as asking,
+            await ReplicationSession.open(project.source_address, "clone") as session,
+        ):
+            await drop_slot_if_there(asking, session, project.slot)
+    except TezcatError as error:
+        report.warn(
+            f"the slot {project.slot} could not be dropped ({error}) and production may keep WAL for it. "
+            f"As its DBA: SELECT pg_drop_replication_slot('{project.slot}');"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +252,7 @@ class _Clone:
         project: Project,
         production: SourceConnection,
         connection: Connection,
+        session: ReplicationSession,
         slot: Slot,
         productions: frozenset[DatabaseIdentity],
         dump: Path,
@@ -253,6 +263,7 @@ class _Clone:
         self._project = project
         self._production = production
         self._connection = connection
+        self._session = session
         self._slot = slot
         self._productions = productions
         self._dump = dump
@@ -263,16 +274,24 @@ class _Clone:
     async def run(self, timeline: int) -> _Made:
         """Make the copy."""
         project, report = self._project, self._report
+        max_age = project.settings.snapshot.max_age
         await self._production.begin(snapshot=self._slot.snapshot)
         catalog = await read_catalog(self._production)
         clock = await self._production.fetch("SELECT transaction_timestamp()")
         await self._production.rollback()
+        published = await published_as(self._production, project.publications, catalog)
         unfollowed = await unfollowed_changes(self._production, project.publications)
         plan = project.plan(catalog)
+        first = self._first_progress(catalog, plan, timeline, published, unfollowed)
         try:
-            async with self._workers(plan) as pool:
-                warnings = await self._bring_schema(catalog, plan, timeline, unfollowed)
-                rows, size, tables = await self._copy_rows(pool, catalog, plan)
+            try:
+                async with asyncio.timeout(max_age.total_seconds()), self._workers(plan) as pool:
+                    warnings = await self._bring_schema(catalog, first)
+                    rows, size, tables = await self._copy_rows(pool, catalog, plan)
+            except TimeoutError:
+                raise _too_old(max_age) from None
+            # The rows are here; production need not keep what the snapshot shows any more.
+            await self._session.close()
             report.say("building indexes and constraints")
             await self._restore(restore.Section.AFTER_ROWS, project.settings.snapshot.workers)
         finally:
@@ -296,7 +315,7 @@ class _Clone:
         )
         return WorkerPool(surroundings, self._project.settings.snapshot.workers)
 
-    async def _bring_schema(self, catalog: Catalog, plan: Plan, timeline: int, unfollowed: dict[str, int]) -> list[str]:
+    async def _bring_schema(self, catalog: Catalog, first: Progress) -> list[str]:
         """Mark the target as ours and make what must be there before rows can come; warnings."""
         project = self._project
         self._archive.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -304,7 +323,7 @@ class _Clone:
         if await target.standing(self._connection) is Standing.OURS:
             await load.clear(self._connection)
         await progress.install(self._connection)
-        await progress.begin_clone(self._connection, self._first_progress(catalog, plan, timeline, unfollowed))
+        await progress.begin_clone(self._connection, first)
         made = await restore.make_roles(self._connection, catalog.roles)
         self._report.say("bringing the schema")
         await self._restore(restore.Section.BEFORE_ROWS, 1)
@@ -315,7 +334,9 @@ class _Clone:
         address = self._project.target_address
         await restore.restore(binary, self._archive, address, section, jobs, process_environment())
 
-    def _first_progress(self, catalog: Catalog, plan: Plan, timeline: int, unfollowed: dict[str, int]) -> Progress:
+    def _first_progress(
+        self, catalog: Catalog, plan: Plan, timeline: int, published: dict[str, str], unfollowed: dict[str, int]
+    ) -> Progress:
         return Progress(
             environment=self._project.target.name,
             source=self._project.source.name,
@@ -329,6 +350,7 @@ class _Clone:
             consistent_lsn=None,
             applied_lsn=None,
             source_time=None,
+            published=published,
             unfollowed=unfollowed,
             runner=None,
             last_error=None,

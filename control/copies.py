@@ -49,6 +49,22 @@ def check_copy(project: Project, state: Progress | None, plan: Plan, production:
     return state
 
 
+def check_published(project: Project, catalog: Catalog, plan: Plan, state: Progress, now: dict[str, str]) -> None:
+    """Production publishes each table that is followed as it did when the copy was made. Raises ``Drifted``.
+
+    Otherwise changes may have been left out of the stream, which says nothing of that.
+    """
+    for name, table in catalog.tables.items():
+        if table.kind != "r" or plan.tables[name].rows == "none":
+            continue
+        if now.get(str(name)) != state.published.get(str(name)):
+            raise Drifted(
+                f"production no longer publishes {name} as it did when the copy was made (a publication or the table "
+                "was dropped, altered, or made again), so changes of it may be lost to the copy.",
+                hint=f"Run the SQL of tezcat source sql again. {clone_again(project)}",
+            )
+
+
 def followed(
     project: Project, catalog: Catalog, plan: Plan, copy: dict[TableName, dict[str, CopyColumn]]
 ) -> tuple[Catalog, list[str]]:

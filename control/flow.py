@@ -36,18 +36,20 @@ from capture.model import (
     Window,
 )
 from capture.pgoutput import Decoder
+from capture.publications import published_as
 from capture.replication import ReplicationStream
 from capture.replication_protocol import XLogData, parse_copy_data
 from capture.snapshot import read_sequences
 from capture.source import SourceConnection
 from capture.unfollowed import unfollowed_changes
 from capture.windows import WindowBuilder
-from control.copies import clone_again
+from control.copies import check_published, clone_again
 from control.project import Project
 from sink import hold
 from sink.apply import Applier, Images
 from sink.progress import Progress
-from sink.target import Connection, fetch
+from sink.sequences import move
+from sink.target import Connection
 from transform.plan import Plan
 
 log = structlog.get_logger()
@@ -151,7 +153,8 @@ class Flow:
         self._plan = plan
         assert state.source_time is not None
         self._source_time = state.source_time
-        self._unfollowed = state.unfollowed
+        self._state = state
+        self._catalog = catalog
         self._builder = WindowBuilder(
             catalog,
             frozenset(name for name, table_plan in plan.tables.items() if table_plan.rows == "none"),
@@ -220,7 +223,8 @@ class Flow:
         new = self._masked(window.new)
         old = self._masked(window.old)
         self._applier.observe(new)
-        for item in window.items:
+        ends = [index for index, item in enumerate(window.items) if isinstance(item, TransactionEnd)]
+        for index, item in enumerate(window.items):
             match item:
                 case Run():
                     await self._applier.run(item, new.get(item.table), old.get(item.table))
@@ -230,10 +234,11 @@ class Flow:
                 case TransactionEnd():
                     self._last_end = item
                     self._counters.transactions += 1
+                    # What follows in this window is unfinished, and may be long.
+                    if index == ends[-1]:
+                        await self._commit()
                 case Truncation():
                     await self._applier.truncate(item)
-        if self._last_end is window.items[-1]:
-            await self._commit()
 
     def _masked(self, batches: Mapping[TableName, pa.RecordBatch]) -> dict[TableName, Images]:
         return {name: Images(self._plan.tables[name].mask(batch, escaped=False)) for name, batch in batches.items()}
@@ -243,17 +248,15 @@ class Flow:
         while True:
             if not self._applier.is_open:
                 self._limit = await self._applier.begin()
-            if self._goal.lsn is not None and commit_lsn >= self._goal.lsn:
-                await self._commit()
-                await self._stand(self._goal.lsn)
-                await self._finish()
-            if self._limit is None or commit_lsn < self._limit:
+            limits = [lsn for lsn in (self._limit, self._goal.lsn) if lsn is not None]
+            if not limits or commit_lsn < min(limits):
                 return
-            limit = self._limit
             await self._commit()
-            await self._stand(limit)
+            await self._stand(min(limits))
+            if self._goal.lsn == min(limits):
+                await self._finish()
             self._counters.tell("held")
-            await hold.wait_until_lifted(self._connection, limit)
+            await hold.wait_until_lifted(self._connection, min(limits))
 
     async def _commit(self) -> None:
         """Commit the source transactions that are complete in the open target transaction, if there are any."""
@@ -307,32 +310,33 @@ class Flow:
             return
         self._watched_at = time.monotonic()
         await self._replication.answer(ask=True)
+        await self._check_published()
         await self._check_unfollowed()
-        for name, value in (await read_sequences(self._production, self._free_sequences)).items():
+        values = await read_sequences(self._production, self._free_sequences)
+        for sequence in self._free_sequences:
+            value = values[sequence.name]
             if value is not None:
-                await fetch(
-                    self._connection,
-                    f"SELECT setval(%s::regclass, %s) FROM {name} WHERE last_value < %s",  # quoted
-                    (str(name), value, value),
-                )
+                await move(self._connection, sequence, value)
+
+    async def _check_published(self) -> None:
+        now = await published_as(self._production, self._project.publications, self._catalog)
+        check_published(self._project, self._catalog, self._plan, self._state, now)
 
     async def _check_unfollowed(self) -> None:
         now = await unfollowed_changes(self._production, self._project.publications)
-        changed = [name for name, count in now.items() if count > self._unfollowed.get(name, 0)]
+        changed = [name for name, count in now.items() if count > self._state.unfollowed.get(name, 0)]
         if changed:
             raise ServerFailed(
                 f"rows of {', '.join(changed)} were updated or deleted in production, which has no replica identity "
                 "there, so the stream cannot bring it: the copy is no longer what production is.",
-                hint="Give the table a primary key or REPLICA IDENTITY FULL, run the SQL of tezcat source sql again, "
-                f"then: {clone_again(self._project)}",
+                hint="Give the table a primary key or REPLICA IDENTITY FULL, run the SQL of tezcat source sql again. "
+                f"{clone_again(self._project)}",
             )
 
     async def _finish(self) -> None:
         """Leave at a transaction's end, everything applied made durable and acknowledged."""
         if self._applier.is_open:
             await self._applier.rollback()
-        while self._applier.durable_lsn < self._applier.applied_lsn:
-            await self._applier.check_durable()
-            await asyncio.sleep(0.02)
+        await self._applier.make_durable()
         self._replication.acknowledge(self._applier.durable_lsn)
         raise Finished

@@ -160,7 +160,7 @@ def show_status(terminal: Terminal, streams: Sequence[StreamStatus]) -> None:
             ]
         )
         return
-    table = _table("environment", "state", "applied", "consistent", "lag", "retained WAL", "slot")
+    table = _table("environment", "state", "applied", "consistent", "lag", "retained WAL")
     for each in streams:
         table.add_row(
             escape(each.environment),
@@ -169,7 +169,6 @@ def show_status(terminal: Terminal, streams: Sequence[StreamStatus]) -> None:
             "[green]yes[/]" if each.consistent else "[yellow]no[/]",
             _lag(each.lag_bytes, each.lag_seconds),
             "-" if each.retained_wal_bytes is None else amount_text(each.retained_wal_bytes, "bytes"),
-            escape(each.slot or "-"),
         )
     terminal.out.print(table)
     for each in streams:

@@ -16,11 +16,12 @@ import structlog
 from psycopg.pq import TransactionStatus
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, ColumnName, Lsn, Refused, ServerFailed, TezcatError
+from capture.model import Catalog, ColumnName, DatabaseIdentity, Lsn, Refused, ServerFailed, TezcatError
+from capture.publications import published_as
 from capture.replication import ReplicationSession
 from capture.slots import slot_state
 from capture.source import SourceConnection, identity
-from control.copies import check_copy, clone_again, followed, no_copy
+from control.copies import check_copy, check_published, clone_again, followed, no_copy
 from control.flow import Counters, Finished, Flow, Goal
 from control.project import Project, database_identity
 from sink import load, progress, target
@@ -61,48 +62,60 @@ class Session:
             if await target.standing(connection) is not target.Standing.OURS:
                 raise no_copy(project)
             await progress.acquire(connection, project.target.name)
-            catalog = await read_catalog(production)
-            plan = project.plan(catalog, partial=True)
-            state = check_copy(project, await progress.read(connection), plan, database_identity(found))
-            if state.slot is None or state.applied_lsn is None or state.source_time is None:
-                raise Refused(
-                    f"the copy in {project.target.name} was cloned with --once and has no slot.",
-                    hint=clone_again(project),
-                )
-            catalog, left_out = followed(project, catalog, plan, await read_columns(connection))
-            for what in left_out:
-                log.warning("drift", what=what)
-            current = await _check_slot(production, project.slot, state.applied_lsn)
-            if self._goal.caught_up and self._goal.lsn is None:
-                self._goal.lsn = current
-            await load.as_replica(connection)
             runner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
-            await progress.become_runner(connection, runner)
-            applier = Applier(
-                connection,
-                {name: TableShape.of(table) for name, table in catalog.tables.items()},
-                _marks(catalog, plan),
-                applied_lsn=state.applied_lsn,
-                runner=runner,
-            )
-            self._counters.applied_lsn = state.applied_lsn
-            self._counters.source_time = state.source_time
             try:
-                session = await stack.enter_async_context(
-                    await ReplicationSession.open(project.source_address, "stream")
-                )
-                protocol = _protocol(catalog.server_version)
-                replication = await session.start(project.slot, state.applied_lsn, project.publications, protocol)
-                self._counters.has_streamed = True
-                await stack.enter_async_context(replication)
-                flow = Flow(
-                    project, self._counters, self._goal, self._stop, production, replication, connection, applier
-                )
-                await flow.run(catalog, plan, state, protocol)
+                await self._follow(stack, production, connection, database_identity(found), runner)
             except BaseException as error:
-                self.has_applied = applier.applied_lsn > state.applied_lsn
                 await _leave(connection, runner, error)
                 raise
+
+    async def _follow(
+        self,
+        stack: contextlib.AsyncExitStack,
+        production: SourceConnection,
+        connection: Connection,
+        database: DatabaseIdentity,
+        runner: str,
+    ) -> None:
+        """Hold everything against what the copy was made with, then stream."""
+        project = self._project
+        catalog = await read_catalog(production)
+        plan = project.plan(catalog, partial=True)
+        state = check_copy(project, await progress.read(connection), plan, database)
+        if state.slot is None or state.applied_lsn is None or state.source_time is None:
+            raise Refused(
+                f"the copy in {project.target.name} was cloned with --once and has no slot.",
+                hint=clone_again(project),
+            )
+        await progress.become_runner(connection, runner)
+        catalog, left_out = followed(project, catalog, plan, await read_columns(connection))
+        for what in left_out:
+            log.warning("drift", what=what)
+        published = await published_as(production, project.publications, catalog)
+        check_published(project, catalog, plan, state, published)
+        current = await _check_slot(production, project.slot, state.applied_lsn)
+        if self._goal.caught_up and self._goal.lsn is None:
+            self._goal.lsn = current
+        await load.as_replica(connection)
+        applier = Applier(
+            connection,
+            {name: TableShape.of(table) for name, table in catalog.tables.items()},
+            _marks(catalog, plan),
+            applied_lsn=state.applied_lsn,
+            runner=runner,
+        )
+        self._counters.applied_lsn = state.applied_lsn
+        self._counters.source_time = state.source_time
+        session = await stack.enter_async_context(await ReplicationSession.open(project.source_address, "stream"))
+        protocol = _protocol(catalog.server_version)
+        replication = await session.start(project.slot, state.applied_lsn, project.publications, protocol)
+        self._counters.has_streamed = True
+        await stack.enter_async_context(replication)
+        flow = Flow(project, self._counters, self._goal, self._stop, production, replication, connection, applier)
+        try:
+            await flow.run(catalog, plan, state, protocol)
+        finally:
+            self.has_applied = applier.applied_lsn > state.applied_lsn
 
 
 async def _leave(connection: Connection, runner: str, error: BaseException) -> None:

@@ -10,11 +10,12 @@ target's own WAL is flushed; only that may be acknowledged to production.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 from psycopg.pq import TransactionStatus
@@ -33,6 +34,9 @@ from transform import copytext
 # From so many rows on, COPY costs less than as many statements; below, starting it costs more.
 _COPY_ROWS: Final = 50
 
+# A commit that is not known to be durable after so long is made so.
+_DURABLE_SECONDS: Final = 1.0
+
 _PROGRESS: Final = "move of tezcat.progress"
 _ADVANCE: Final = """UPDATE tezcat.progress SET applied_lsn = $1, source_time = $2::timestamptz, updated_at = now()
  WHERE applied_lsn = $3 AND runner = $4"""
@@ -49,6 +53,14 @@ class Images:
         if self.rows is None:
             self.rows = list(zip(*(column.to_pylist() for column in self.batch.columns), strict=True))
         return self.rows[index] if self.rows else ()
+
+
+class _Accepted(NamedTuple):
+    """A commit that is not yet known to be durable: the target's WAL position, the source's, and when it was."""
+
+    position: Lsn
+    end_lsn: Lsn
+    at: float
 
 
 class Applier:
@@ -70,8 +82,7 @@ class Applier:
         self._runner = runner.encode()
         self.applied_lsn = applied_lsn
         self.durable_lsn = applied_lsn
-        # Commits that are accepted and not yet known to be durable: (target's WAL position, source's).
-        self._accepted: deque[tuple[Lsn, Lsn]] = deque()
+        self._accepted: deque[_Accepted] = deque()
 
     @property
     def is_open(self) -> bool:
@@ -191,7 +202,7 @@ class Applier:
         self._pipeline.execute("SELECT pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn()")
         positions = (await self._exchange())[-1]
         self.applied_lsn = end_lsn
-        self._accepted.append((_lsn(positions.get_value(0, 0)), end_lsn))
+        self._accepted.append(_Accepted(_lsn(positions.get_value(0, 0)), end_lsn, time.monotonic()))
         self._flushed(_lsn(positions.get_value(0, 1)))
 
     async def rollback(self) -> None:
@@ -200,14 +211,31 @@ class Applier:
         await self._exchange()
 
     async def check_durable(self) -> None:
-        """Learn how far the target's WAL is flushed; nothing to do when all is durable."""
-        if self._accepted and not self.is_open:
-            rows = await fetch(self._connection, "SELECT pg_current_wal_flush_lsn()::text")
-            self._flushed(Lsn.parse(rows[0][0]))
+        """Learn how far the target's WAL is flushed; nothing to do when all is durable.
+
+        The position asked for at a commit may lie behind WAL of another session that nothing flushes for long.
+        """
+        if not self._accepted or self.is_open:
+            return
+        rows = await fetch(self._connection, "SELECT pg_current_wal_flush_lsn()::text")
+        self._flushed(Lsn.parse(rows[0][0]))
+        if self._accepted and time.monotonic() - self._accepted[0].at > _DURABLE_SECONDS:
+            await self.make_durable()
+
+    async def make_durable(self) -> None:
+        """Have the target flush its WAL now: a commit that waits for that takes the earlier ones along."""
+        if self._accepted:
+            self._pipeline.execute("BEGIN")
+            self._pipeline.execute("SET LOCAL synchronous_commit = local")
+            self._pipeline.execute("UPDATE tezcat.progress SET updated_at = now()")
+            self._pipeline.execute("COMMIT")
+            await self._exchange()
+            self._accepted.clear()
+            self.durable_lsn = self.applied_lsn
 
     def _flushed(self, position: Lsn) -> None:
-        while self._accepted and self._accepted[0][0] <= position:
-            self.durable_lsn = self._accepted.popleft()[1]
+        while self._accepted and self._accepted[0].position <= position:
+            self.durable_lsn = self._accepted.popleft().end_lsn
 
 
 async def _blocks(batch: pa.RecordBatch) -> AsyncIterator[pa.Buffer]:

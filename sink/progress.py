@@ -45,6 +45,7 @@ class Progress:
     consistent_lsn: Lsn | None
     applied_lsn: Lsn | None
     source_time: datetime | None
+    published: dict[str, str]
     unfollowed: dict[str, int]
     runner: str | None
     last_error: str | None
@@ -94,8 +95,8 @@ async def begin_clone(connection: Connection, progress: Progress) -> None:
     await fetch(
         connection,
         """INSERT INTO tezcat.progress (layout, environment, source, system_identifier, database, timeline, slot,
-             rules_fingerprint, key_check, state, unfollowed)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'cloning', %s)""",
+             rules_fingerprint, key_check, state, published, unfollowed)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'cloning', %s, %s)""",
         (
             LAYOUT,
             progress.environment,
@@ -106,6 +107,7 @@ async def begin_clone(connection: Connection, progress: Progress) -> None:
             progress.slot,
             progress.rules_fingerprint,
             progress.key_check,
+            Jsonb(progress.published),
             Jsonb(progress.unfollowed),
         ),
     )

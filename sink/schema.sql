@@ -19,6 +19,7 @@ CREATE TABLE tezcat.progress (
     consistent_lsn    pg_lsn,                  -- the snapshot's; null until the clone is whole
     applied_lsn       pg_lsn,                  -- every transaction that ends at or before it is here, no other
     source_time       timestamptz,             -- production's clock at applied_lsn
+    published         jsonb NOT NULL,          -- how production published each table when it was cloned
     unfollowed        jsonb NOT NULL,          -- updates and deletes that no stream brings, by table, when cloned
     runner            text,                    -- who may move this row; a second runner replaces it, and the first is fenced
     last_error        text,

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from capture.model import ColumnName, Sequence, TableName
+from sink.target import Connection, fetch
 
 
 class SequenceMarks:
@@ -54,6 +55,12 @@ class SequenceMarks:
             (_move(sequence.name, upwards=sequence.increment > 0), (b"%d" % self._high[sequence],))
             for sequence in sorted(moved, key=lambda each: each.name)
         ]
+
+
+async def move(connection: Connection, sequence: Sequence, value: int) -> None:
+    """Move a sequence on to ``value``, unless it is there or further already. Raises ``ServerFailed``."""
+    statement = _move(sequence.name, upwards=sequence.increment > 0).replace("%", "%%")
+    await fetch(connection, statement.replace("$1", "%s"), (value,) * statement.count("$1"))
 
 
 def _move(name: TableName, *, upwards: bool) -> str:

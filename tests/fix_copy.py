@@ -35,6 +35,7 @@ FIRST_PROGRESS = Progress(
     consistent_lsn=None,
     applied_lsn=None,
     source_time=None,
+    published={},
     unfollowed={},
     runner=None,
     last_error=None,

@@ -178,6 +178,44 @@ async def test_clone_once_keeps_nothing_on_production(project: Project) -> None:
     assert stream.code in {2, 3}, str(stream)
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["DROP PUBLICATION tezcat"],
+        ["ALTER PUBLICATION tezcat DROP TABLE ONLY public.one_column"],
+        [
+            "ALTER PUBLICATION tezcat DROP TABLE ONLY public.one_column",
+            "INSERT INTO public.one_column VALUES ('unseen')",
+            "ALTER PUBLICATION tezcat ADD TABLE ONLY public.one_column",
+        ],
+        ["ALTER PUBLICATION tezcat SET (publish = 'insert')"],
+    ],
+    ids=["dropped", "without a table", "without it for a while", "inserts only"],
+)
+async def test_a_publication_that_was_changed_stops_the_stream(copy: Project, statements: list[str]) -> None:
+    """The server sends nothing of what is not published, and says nothing of it either."""
+    copy.source.execute(*statements)
+    ended = await copy.run("stream", "--target", "test", "--until-caught-up")
+    assert ended.code == 4, str(ended)
+    assert "no longer publishes" in ended.err
+    (status,) = (await copy.succeed("status", "--json")).json
+    assert status["state"] == "failed"
+    assert "no longer publishes" in status["last_error"]
+
+
+async def test_an_update_that_no_stream_can_bring_stops_the_stream(copy: Project) -> None:
+    """A table without replica identity publishes inserts only; its updates are seen in the statistics."""
+    (table,) = copy.source.execute(
+        "SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_publication_tables"
+        " WHERE pubname = 'tezcat_insert_only' ORDER BY 1 LIMIT 1"
+    )[0]
+    running = copy.start("stream", "--target", "test")
+    copy.source.execute(f"DELETE FROM {table}", "SELECT pg_stat_force_next_flush()")
+    ended = await running.wait(30)
+    assert ended.code == 4, str(ended)
+    assert f"rows of {table} were updated or deleted" in ended.err
+
+
 async def test_a_finished_copy_is_replaced_only_when_its_name_is_confirmed(copy: Project) -> None:
     """Without --confirm the copy stays as it was; with it, copy and slot are made anew."""
     copy.source.execute("DELETE FROM public.one_column", "INSERT INTO public.one_column VALUES ('new')")
