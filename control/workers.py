@@ -8,6 +8,7 @@ it holds no lock on a table that is done), and one to the target. Jobs are small
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -105,6 +106,8 @@ def _start(surroundings: Surroundings) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     pa.set_cpu_count(1)
+    # What was imported stays; looking at it again and again was a tenth of a worker's time.
+    gc.freeze()
     _runner = asyncio.Runner()
     _worker = Worker(surroundings)
     # atexit does not work in a process of multiprocessing.
