@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
@@ -52,4 +53,7 @@ def _is_halfway(text: Decimal, number: np.float32 | np.float64) -> bool:
     """Whether a number's text is exactly between it and one of its neighbours, so that a reader has to choose.
     PostgreSQL then prints more digits."""
     twice = 2 * Fraction(text) - Fraction(float(number))
-    return any(twice == Fraction(float(np.nextafter(number, number.dtype.type(end)))) for end in ("-inf", "inf"))
+    # The largest number's upper neighbour is infinity, which no text is halfway to.
+    with np.errstate(over="ignore"):
+        neighbours = [float(np.nextafter(number, number.dtype.type(end))) for end in ("-inf", "inf")]
+    return any(math.isfinite(neighbour) and twice == Fraction(neighbour) for neighbour in neighbours)

@@ -49,3 +49,10 @@ def test_the_server_prints_the_same(server18: Server, base_type: str, bits: int)
         )
         (printed,) = connection.execute(statement, [texts]).fetchone() or ((),)
     assert [floattext.canonical(text, base_type).decode() for text in texts] == printed
+
+
+def test_the_largest_numbers_have_a_neighbour_on_one_side_only() -> None:
+    """They print as they are read, and nothing overflows."""
+    assert floattext.canonical("1.7976931348623157e+308", "float8") == b"1.7976931348623157e+308"
+    assert floattext.canonical("-1.7976931348623157e+308", "float8") == b"-1.7976931348623157e+308"
+    assert floattext.canonical("3.4028235e+38", "float4") == b"3.4028235e+38"
