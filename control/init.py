@@ -35,7 +35,7 @@ environments:
 publication: tezcat                # made by the DBA: tezcat source sql
 rules: rules.yaml                  # what happens to every column: tezcat rules suggest
 key: file:{key}               # or env:NAME, or command:...; whoever has it can mask as this project does
-state: .tezcat                     # spill files and embedded servers
+state: .tezcat                     # the schema archive while a clone runs
 snapshot: {{workers: 2, chunk_bytes: 64MiB, max_age: 1h}}
 """
 
