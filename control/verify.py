@@ -38,6 +38,9 @@ from transform.plan import Plan
 
 # A slot's snapshot waits for production's open transactions, and a running stream waits with it.
 _SLOT_SECONDS: Final = 120.0
+# How often verify looks again when a stream begins or ends just then.
+_ATTEMPTS: Final = 10
+_ATTEMPT_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,24 +131,40 @@ async def _both_at_one_lsn(
             if state.slot is not None:
                 await hold.set_hold(holder, slot.consistent_point)
         if state.slot is not None:
-            if await progress.is_running(holder):
-                await hold.reached(holder, slot.consistent_point)
-            else:
-                await stream(
-                    project.settings,
-                    project.target.name,
-                    until=slot.consistent_point,
-                    until_caught_up=False,
-                    accept_writable_role=accept_writable_role,
-                    stop=asyncio.Event(),
-                    on_progress=lambda _: None,
-                )
+            await _bring_to(project, holder, slot.consistent_point, accept_writable_role=accept_writable_role)
         await fetch(connection, "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         exported = await fetch(connection, "SELECT pg_export_snapshot()")
         at = await progress.read(connection)
         await hold.lift(holder)
     yield slot, exported[0][0], at.applied_lsn if at is not None else None
     await fetch(connection, "ROLLBACK")
+
+
+async def _bring_to(project: Project, holder: Connection, lsn: Lsn, *, accept_writable_role: bool) -> None:
+    """Have the copy stand at ``lsn``: by the stream that runs, or by one of our own where none does.
+
+    Either may change while we look: a stream begins, ends, or begins a session again.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            if await progress.is_running(holder):
+                await hold.reached(holder, lsn)
+            else:
+                await stream(
+                    project.settings,
+                    project.target.name,
+                    until=lsn,
+                    until_caught_up=False,
+                    accept_writable_role=accept_writable_role,
+                    stop=asyncio.Event(),
+                    on_progress=lambda _: None,
+                )
+        except (hold.Ended, progress.Occupied):
+            if attempt == _ATTEMPTS:
+                raise
+            await asyncio.sleep(_ATTEMPT_SECONDS)
+        else:
+            return
 
 
 async def _temporary_slot(session: ReplicationSession) -> Slot:

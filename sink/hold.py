@@ -48,14 +48,18 @@ async def set_hold(connection: Connection, lsn: Lsn) -> None:
     )
 
 
+class Ended(ServerFailed):
+    """The stream is not there any more."""
+
+
 async def reached(connection: Connection, lsn: Lsn) -> None:
-    """Wait until the held stream stands at ``lsn``. Raises ``ServerFailed`` when the stream ends before."""
+    """Wait until the held stream stands at ``lsn``. Raises ``Ended`` when the stream ends before."""
     while True:
         progress = await read(connection)
         if progress is not None and progress.applied_lsn is not None and progress.applied_lsn >= lsn:
             return
         if not await is_running(connection):
-            raise ServerFailed(
+            raise Ended(
                 f"the stream ended at {progress.applied_lsn if progress else None}, before it reached {lsn}.",
                 hint="See tezcat status for the reason.",
             )

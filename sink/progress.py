@@ -61,6 +61,10 @@ _COLUMNS: Final = ", ".join(
 )
 
 
+class Occupied(Refused):
+    """Another runner is at work on the copy."""
+
+
 class OtherLayout(Refused):
     """The copy was made by a version of tezcat that kept its progress in another form."""
 
@@ -137,7 +141,7 @@ async def set_state(
 
 
 async def acquire(connection: Connection, environment: str) -> None:
-    """Take the runner's lock for the life of this session. Raises ``Refused`` while another runner has it."""
+    """Take the runner's lock for the life of this session. Raises ``Occupied`` while another runner has it."""
     rows = await fetch(connection, "SELECT pg_try_advisory_lock(%s)", (RUNNER,))
     if rows[0][0]:
         return
@@ -150,7 +154,7 @@ async def acquire(connection: Connection, environment: str) -> None:
         (RUNNER,),
     )
     who = f"{rows[0][0]} (pid {rows[0][1]})" if rows else "another runner"
-    raise Refused(
+    raise Occupied(
         f"{who} is at work on environment {environment}; a copy has one runner at a time.",
         hint="Stop that one first, or wait until it ends.",
     )
