@@ -104,10 +104,11 @@ async def test_feedback_goes_on_while_nobody_reads(
         production.execute("INSERT INTO public.streamed VALUES (1)")
         state = await slot_state(source, NAME)
         assert state is not None
-        stream.acknowledge(state.current_lsn)
+        acknowledged = state.current_lsn
+        stream.acknowledge(acknowledged)
         stream.acknowledge(slot.consistent_point)
         async with asyncio.timeout(10):
-            while state.confirmed_flush_lsn != state.current_lsn:
+            while state.confirmed_flush_lsn != acknowledged:
                 await asyncio.sleep(0.1)
                 state = await slot_state(source, NAME)
                 assert state is not None
