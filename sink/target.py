@@ -22,11 +22,12 @@ from capture.model import BadInput, DatabaseIdentity, Interrupted, Refused, Serv
 
 Connection = psycopg.AsyncConnection[TupleRow]
 
-# Text goes in and comes out as production's sessions print it, or the bytes would differ where the data do not.
+# Text goes in and comes out as production's sessions print it, or the bytes would differ where the data do not. A
+# commit is durable unless we say otherwise, whatever the server's or the role's default is: production is told so.
 _SETTINGS: Final = (
     "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c bytea_output=hex"
     " -c xmlbinary=base64 -c lc_monetary=C -c search_path=pg_catalog -c row_security=off"
-    " -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
+    " -c synchronous_commit=local -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
 )
 
 
