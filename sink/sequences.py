@@ -38,11 +38,12 @@ class SequenceMarks:
         """Look at the masked new images of a table."""
         for sequence, column in self._fed.get(table, ()):
             values = images.column(column).cast(pa.string())
-            numbers = values.filter(pc.match_substring_regex(values, r"^-?\d{1,18}$")).cast(pa.int64())
+            numbers = values.filter(pc.match_substring_regex(values, r"^-?\d{1,19}$")).cast(pa.decimal128(19, 0))
             bounds = pc.min_max(numbers)
             value = bounds["max" if sequence.increment > 0 else "min"].as_py()
             if value is None or not sequence.minimum <= value <= sequence.maximum:
                 continue
+            value = int(value)
             high = self._high.get(sequence)
             if high is None or (value > high if sequence.increment > 0 else value < high):
                 self._high[sequence] = value
