@@ -19,11 +19,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, DatabaseIdentity, Lsn, Refused, ServerFailed, TezcatError
+from capture.model import Catalog, DatabaseIdentity, Interrupted, Lsn, Refused, ServerFailed, TezcatError
 from capture.preflight import Status, preflight
 from capture.publications import published_as
 from capture.replication import ReplicationSession, Slot
-from capture.slots import drop_slot_if_there
+from capture.slots import drop_slot_if_there, slot_state
 from capture.snapshot import Chunk, dump_schema, plan_chunks, read_chunk, read_sequences
 from capture.source import SourceConnection, identity
 from capture.source import connect as source_connect
@@ -147,14 +147,18 @@ async def clone(
         dump = await program("pg_dump", catalog.server_version)
         session = await stack.enter_async_context(await ReplicationSession.open(project.source_address, "clone"))
         if not once:
-            await drop_slot_if_there(production, session, project.slot)
+            await _replace_slot(project, production, connection, session, confirm)
         report.say(f"making the slot {project.slot} at {project.source.name}")
+        slot: Slot | None = None
         try:
             slot = await session.create_slot(project.slot, temporary=once)
             work = _Clone(project, production, connection, session, slot, productions, dump, once=once, report=report)
             made = await work.run(found.timeline)
-        except BaseException:
-            await _give_up(project, connection, once=once, report=report)
+        except BaseException as error:
+            # A slot that production refused to make is not ours to drop; one whose answer was cut off may be there.
+            refused = slot is None and isinstance(error, ServerFailed) and not isinstance(error, Interrupted)
+            if not refused:
+                await _give_up(project, connection, once=once, report=report)
             raise
     return CloneResult(
         source=project.source.name,
@@ -168,6 +172,24 @@ async def clone(
         left_out=made.left_out,
         warnings=made.warnings,
     )
+
+
+async def _replace_slot(
+    project: Project,
+    production: SourceConnection,
+    connection: Connection,
+    session: ReplicationSession,
+    confirm: str | None,
+) -> None:
+    """Drop the slot of this target's last copy. Raises ``Refused`` for one that another copy may need."""
+    ours = await target.standing(connection) is Standing.OURS
+    if not ours and confirm != project.target.name and await slot_state(production, project.slot) is not None:
+        raise Refused(
+            f"production has a slot {project.slot} already, and environment {project.target_address.label} is empty: "
+            "the slot may belong to another copy, whose environment has the same name.",
+            hint=f"Rename this environment; or, if nobody needs the slot, --confirm {project.target.name} replaces it.",
+        )
+    await drop_slot_if_there(production, session, project.slot)
 
 
 def _too_old(max_age: timedelta) -> ServerFailed:

@@ -171,7 +171,7 @@ async def test_clone_once_keeps_nothing_on_production(project: Project) -> None:
     """--once leaves no slot behind, and so a stream cannot follow."""
     await project.prepare_production()
     await project.succeed("clone", "--source", "production", "--target", "test", "--once")
-    assert project.source.execute("SELECT FROM pg_replication_slots WHERE database = current_database()") == []
+    assert project.source.execute("SELECT 1 FROM pg_replication_slots WHERE database = current_database()") == []
     verdict = project.judge()
     assert not verdict.findings, str(verdict)
     stream = await project.run("stream", "--target", "test")
@@ -216,6 +216,47 @@ async def test_an_update_that_no_stream_can_bring_stops_the_stream(copy: Project
     assert f"rows of {table} were updated or deleted" in ended.err
 
 
+async def test_a_slot_that_may_be_another_copys_is_not_dropped(project: Project) -> None:
+    """An empty target made no slot; one of its name may be that of somebody else's copy."""
+    await project.prepare_production()
+    project.source.execute("SELECT pg_create_logical_replication_slot('tezcat_test', 'pgoutput')")
+    arguments = ("clone", "--source", "production", "--target", "test")
+    refused = await project.run(*arguments)
+    assert refused.code == 3, str(refused)
+    assert "may belong to another copy" in refused.err
+    assert project.source.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = 'tezcat_test'") == [(1,)]
+    await project.succeed(*arguments, "--confirm", "test")
+    await project.assert_exact()
+
+
+async def test_a_snapshot_that_grows_too_old_is_given_up(project: Project) -> None:
+    """Past snapshot.max_age nothing is left on production, and the target says that the copy is not whole."""
+    await project.prepare_production()
+    settings = project.folder / "tezcat.yaml"
+    settings.write_text(settings.read_text().replace("max_age: 1h", "max_age: 1s"))
+    ended = await project.run("clone", "--source", "production", "--target", "test")
+    assert ended.code == 4, str(ended)
+    assert "snapshot.max_age" in ended.err
+    assert project.source.execute("SELECT 1 FROM pg_replication_slots WHERE database = current_database()") == []
+    (status,) = (await project.succeed("status", "--json")).json
+    assert status["consistent"] is False
+
+
+async def test_an_interrupted_clone_leaves_no_slot(project: Project) -> None:
+    """Ctrl-C in the middle: exit code 130, no slot that makes production keep WAL, and the next clone just works."""
+    await project.prepare_production()
+    clone = project.start("clone", "--source", "production", "--target", "test")
+    for _ in range(200):
+        if project.source.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = 'tezcat_test'"):
+            break
+        await asyncio.sleep(0.05)
+    ended = await clone.send(signal.SIGINT)
+    assert ended.code == 130, str(ended)
+    assert project.source.execute("SELECT 1 FROM pg_replication_slots WHERE database = current_database()") == []
+    await project.succeed("clone", "--source", "production", "--target", "test")
+    await project.assert_exact()
+
+
 async def test_a_finished_copy_is_replaced_only_when_its_name_is_confirmed(copy: Project) -> None:
     """Without --confirm the copy stays as it was; with it, copy and slot are made anew."""
     copy.source.execute("DELETE FROM public.one_column", "INSERT INTO public.one_column VALUES ('new')")
@@ -223,7 +264,7 @@ async def test_a_finished_copy_is_replaced_only_when_its_name_is_confirmed(copy:
         refused = await copy.run("clone", "--source", "production", "--target", "test", *arguments)
         assert refused.code == 3, str(refused)
         assert "--confirm test" in refused.err
-    assert copy.target.execute("SELECT FROM public.one_column WHERE word = 'new'") == []
+    assert copy.target.execute("SELECT 1 FROM public.one_column WHERE word = 'new'") == []
     await copy.succeed("clone", "--source", "production", "--target", "test", "--confirm", "test")
     assert copy.target.execute("SELECT word FROM public.one_column") == [("new",)]
     copy.source.execute("INSERT INTO public.one_column VALUES ('newer')")
