@@ -393,7 +393,6 @@ class Truncation:
     """Tables that one TRUNCATE emptied."""
 
     tables: tuple[TableName, ...]
-    restart_identity: bool
 
 
 @dataclass(slots=True)
@@ -427,7 +426,7 @@ class Window:
     """
 
     items: list[Item]
-    new: dict[TableName, pa.RecordBatch]
-    old: dict[TableName, pa.RecordBatch]
+    new: dict[TableName, pa.RecordBatch] = field(repr=False)
+    old: dict[TableName, pa.RecordBatch] = field(repr=False)
     position: Lsn
     source_time: datetime

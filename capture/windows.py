@@ -58,7 +58,7 @@ class _Stream:
 @dataclass(slots=True)
 class _Rows:
     names: tuple[str, ...]
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list, repr=False)
 
     def batch(self) -> pa.RecordBatch:
         columns = zip(*self.rows, strict=True) if self.names else ()
@@ -213,7 +213,7 @@ class WindowBuilder:
         # A partitioned table is announced beside its partitions, which hold the rows.
         tables = tuple(table for table in tables if self._catalog.tables[table].kind == "r")
         if tables:
-            self._items.append(Truncation(tables, event.restart_identity))
+            self._items.append(Truncation(tables))
 
     def _stream(self, relation_id: int) -> _Stream:
         try:

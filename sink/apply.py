@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -46,8 +46,8 @@ _ADVANCE: Final = """UPDATE tezcat.progress SET applied_lsn = $1, source_time = 
 class Images:
     """One table's images of a window, as columns (for COPY) and as rows of values (for statements)."""
 
-    batch: pa.RecordBatch
-    rows: list[tuple[bytes | None, ...]] | None = None
+    batch: pa.RecordBatch = field(repr=False)
+    rows: list[tuple[bytes | None, ...]] | None = field(default=None, repr=False)
 
     def row(self, index: int) -> tuple[bytes | None, ...]:
         if self.rows is None:

@@ -92,6 +92,9 @@ class _Queued(NamedTuple):
     expect: int | None
     what: str
 
+    def __repr__(self) -> str:
+        return f"_Queued({self.what!r}, {len(self.parameters)} parameters)"
+
 
 def _checked(result: PGresult, queued: _Queued | None) -> _Queued | None:
     # A statement whose preparation failed is not prepared; the caller gives up this connection.

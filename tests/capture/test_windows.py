@@ -214,7 +214,7 @@ def test_rows_that_stay_in_production_are_left_there(stream: Stream) -> None:
         events.Truncate((33, 1), False, False),
     )
     window = stream.builder.close()
-    assert window.items[1:] == [Truncation((GUESTS.name,), restart_identity=False)]
+    assert window.items[1:] == [Truncation((GUESTS.name,))]
     assert not window.new
     assert not window.old
 
@@ -225,7 +225,7 @@ def test_a_truncation_names_the_tables_that_hold_rows(stream: Stream) -> None:
     stream.begin(1000)
     stream.feed(events.Truncate((4, 5, 1), True, True), events.Truncate((4,), False, False))
     window = stream.builder.close()
-    assert window.items[1:] == [Truncation((PART.name, GUESTS.name), restart_identity=True)]
+    assert window.items[1:] == [Truncation((PART.name, GUESTS.name))]
 
 
 def test_a_table_without_columns_has_rows(stream: Stream) -> None:

@@ -198,7 +198,7 @@ async def test_truncate_empties_what_came_before_it(copy: Database, applier: Beg
     target = await applier()
     await target.begin()
     await target.run(run_of(KEYED, INSERT, 1), images(KEYED, (b"8", b"before", None)), None)
-    await target.truncate(Truncation((KEYED.name, FULL.name), restart_identity=True))
+    await target.truncate(Truncation((KEYED.name, FULL.name)))
     await target.run(run_of(KEYED, INSERT, 60), images(KEYED, *[(b"%d" % n, None, None) for n in range(60)]), None)
     await target.commit(LATER, CLONED_AT)
     assert copy.execute("SELECT count(*), count(a) FROM public.keyed") == [(60, 0)]
@@ -213,7 +213,7 @@ async def test_sequences_stay_ahead_of_the_rows(copy: Database, applier: Begin) 
     await apply(target, run_of(KEYED, INSERT, 1), new)
     assert copy.execute("SELECT nextval('public.ids')") == [(41,)]
     await target.begin()
-    await target.truncate(Truncation((KEYED.name,), restart_identity=True))
+    await target.truncate(Truncation((KEYED.name,)))
     again = images(KEYED, (b"1", None, None))
     target.observe({KEYED.name: again})
     await target.run(run_of(KEYED, INSERT, 1), again, None)
