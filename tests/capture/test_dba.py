@@ -46,7 +46,7 @@ def role(database: Database) -> Iterator[str]:
     name = f"{database.name} Reader's"
     database.execute(*SCHEMA)
     yield name
-    if database.execute(f"SELECT FROM pg_roles WHERE rolname = $${name}$$"):
+    if database.execute(f"SELECT 1 FROM pg_roles WHERE rolname = $${name}$$"):
         database.execute(f'DROP OWNED BY "{name}"', f'DROP ROLE "{name}"')
 
 

@@ -235,7 +235,7 @@ async def test_a_copy_that_is_left_ends_on_the_server(database: Database) -> Non
     with pytest.raises(Interrupted):
         await connection.fetch("SELECT 1")
     for _ in range(100):
-        if database.execute("SELECT FROM pg_stat_activity WHERE application_name = 'tezcat leaver'") == []:
+        if database.execute("SELECT 1 FROM pg_stat_activity WHERE application_name = 'tezcat leaver'") == []:
             return
         await asyncio.sleep(0.1)
     pytest.fail("the session is still there after ten seconds")

@@ -33,7 +33,7 @@ def production(server18: Server, make_database: Callable[..., Database]) -> Iter
     )
     yield database
     role = f"reader_{database.name}"
-    if database.execute(f"SELECT FROM pg_roles WHERE rolname = '{role}'"):
+    if database.execute(f"SELECT 1 FROM pg_roles WHERE rolname = '{role}'"):
         database.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 

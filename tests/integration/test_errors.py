@@ -107,7 +107,7 @@ async def test_wal_level_is_not_logical(
     assert checked.code == 1, str(checked)
     assert "wal_level" in checked.out
     assert_explained(await project.run(*CLONE), {1, 4}, "wal_level", "logical")
-    assert target.execute("SELECT FROM pg_tables WHERE schemaname = 'public'") == []
+    assert target.execute("SELECT 1 FROM pg_tables WHERE schemaname = 'public'") == []
 
 
 async def test_missing_publication(
@@ -126,7 +126,7 @@ async def test_missing_publication(
     assert checked.code == 1, str(checked)
     assert "publication" in checked.out
     assert_explained(await project.run(*CLONE), {1, 4}, "publication", "tezcat source sql")
-    assert project.source.execute("SELECT FROM pg_replication_slots WHERE database = current_database()") == []
+    assert project.source.execute("SELECT 1 FROM pg_replication_slots WHERE database = current_database()") == []
 
 
 # ------------------------------------------------------------------------------------------------------- rules

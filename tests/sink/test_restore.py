@@ -155,4 +155,4 @@ async def test_a_user_who_may_not_make_roles_is_told_the_statements(shared: Data
         with pytest.raises(Refused, match="1 role") as caught:
             await make_roles(connection, ("Not There",))
     assert 'CREATE ROLE "Not There" NOLOGIN;' in caught.value.hint
-    assert shared.execute("SELECT FROM pg_roles WHERE rolname = 'Not There'") == []
+    assert shared.execute("SELECT 1 FROM pg_roles WHERE rolname = 'Not There'") == []
