@@ -64,10 +64,16 @@ _CONNECTING: Final = (
         "Ask the DBA to turn ssl on. Where the network is trusted, say sslmode=disable in the database_url.",
     ),
     _Meaning(
-        r"root certificate file|certificate verify failed|server certificate for|self.signed certificate",
+        r"root certificate file|certificate verify failed|server certificate for|self.signed certificate"
+        r"|signature failure|unable to get local issuer",
         "the server's TLS certificate could not be verified.",
         "Give the authority's certificate with sslrootcert=PATH in the database_url (sslrootcert=system for the "
         "system's own), and the host by the name that the certificate bears.",
+    ),
+    _Meaning(
+        r"SSL error: (.+)|(SSL SYSCALL error.*)",
+        "the TLS connection could not be made.",
+        "See that both sides know a common version of TLS, and that nothing between them cuts it off.",
     ),
     _Meaning(
         r"could not translate host name|[Nn]ame or service not known|failed to resolve host|No address associated",
@@ -82,6 +88,13 @@ _CONNECTING: Final = (
         True,
     ),
     _Meaning(
+        r"server closed the connection unexpectedly|received invalid response to SSL negotiation"
+        r"|expected authentication request",
+        "what answers at that address hangs up, or is no PostgreSQL server.",
+        "Correct host and port in the environment's database_url; a server that is in trouble says why in its log.",
+        True,
+    ),
+    _Meaning(
         r"too many clients|remaining connection slots|too many connections for|sorry, too many",
         "the server takes no more connections.",
         "Wait, or ask the DBA to raise max_connections or the role's connection limit.",
@@ -91,6 +104,7 @@ _CONNECTING: Final = (
         r"max_wal_senders",
         "all of the server's WAL senders are in use.",
         "Ask the DBA to raise max_wal_senders, or stop a replication connection that is not needed.",
+        True,
     ),
     _Meaning(
         r"superuser or replication role|permission denied to start WAL sender",
@@ -166,6 +180,8 @@ _BY_SQLSTATE: Final[dict[str, tuple[_Meaning, ...]]] = {
             True,
         ),
     ),
+    "53100": (_Meaning(r"", "the server's disk is full.", "Large transactions need room there to be decoded.", True),),
+    "53200": (_Meaning(r"", "the server is out of memory.", "Tell the DBA, and try again.", True),),
     "53400": (
         _Meaning(
             r"replication slots",
@@ -204,7 +220,7 @@ _BY_SQLSTATE: Final[dict[str, tuple[_Meaning, ...]]] = {
             "The server may be under load: try again.",
             True,
         ),
-        _Meaning(r"", "a statement was cancelled on the server.", "Ask the DBA who cancelled it, and try again."),
+        _Meaning(r"", "a statement was cancelled on the server.", "Ask the DBA who cancelled it, and try again.", True),
     ),
     "25P04": (
         _Meaning(
@@ -258,14 +274,37 @@ def map_error(error: psycopg.Error, address: SourceAddress) -> ServerFailed:
     text = error.diag.message_primary or ""
     if state is None and isinstance(error, psycopg.ProgrammingError | psycopg.DataError):
         return ServerFailed(f"{address.label}: the driver failed with {type(error).__name__}.")
-    if state is None or state in _SAME_AS_CONNECTING:
+    if state is None:
         return _without_row(text or str(error), address)
-    for meaning in _BY_SQLSTATE.get(state, ()):
+    return map_answer(state, text or str(error), address, named=_named(error.diag))
+
+
+def map_answer(sqlstate: str, text: str, address: SourceAddress, *, named: str = "") -> ServerFailed:
+    """The operator's words for an error that the server answered with; ``text`` is its message, ``named`` the objects
+    that it names apart."""
+    if sqlstate in _SAME_AS_CONNECTING:
+        return _without_row(text, address)
+    for meaning in _BY_SQLSTATE.get(sqlstate, ()):
         if match := re.search(meaning.pattern, text):
             return _said(meaning, match, address)
     return ServerFailed(
-        f"{address.label} answered with an error: SQLSTATE {state}{_named(error.diag)}.",
+        f"{address.label} answered with an error: SQLSTATE {sqlstate}{named}.",
         hint="The server's log holds the whole message.",
+    )
+
+
+def connection_lost(address: SourceAddress) -> Interrupted:
+    """A connection ended without a word."""
+    return Interrupted(
+        f"the connection to {address.label} was lost.", hint="See that the server and the network are up; try again."
+    )
+
+
+def silent(address: SourceAddress) -> Interrupted:
+    """The server owes an answer, or a sign of life, and gives none."""
+    return Interrupted(
+        f"{address.label} has not answered for {address.patience:.0f} seconds: the connection is taken for dead.",
+        hint="See that the server and the network are up; try again.",
     )
 
 
@@ -276,9 +315,7 @@ def _without_row(text: str, address: SourceAddress) -> ServerFailed:
     if re.search(r"^connection failed|^connection to server|^invalid connection option|^connection timeout", text):
         reason = text.strip().splitlines()[-1]
         return ServerFailed(f"{address.label} cannot be reached: {reason}.")
-    return Interrupted(
-        f"the connection to {address.label} was lost.", hint="See that the server and the network are up; try again."
-    )
+    return connection_lost(address)
 
 
 def _said(meaning: _Meaning, match: re.Match[str], address: SourceAddress) -> ServerFailed:

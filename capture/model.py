@@ -8,11 +8,14 @@ that the stream did not send, which is not NULL.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import Enum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 from typing import Final, NamedTuple, Self, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 # ---------------------------------------------------------------------------------------------------- errors
@@ -178,12 +181,15 @@ UNCHANGED: Final = Unchanged.UNCHANGED
 Value: TypeAlias = bytes | Unchanged | None
 
 
-class Operation(StrEnum):
-    """What a change does to a row."""
+class Operation(IntEnum):
+    """What a change does to a row; a code in arrays of many."""
 
-    INSERT = "insert"
-    UPDATE = "update"
-    DELETE = "delete"
+    INSERT = 0
+    UPDATE = 1
+    DELETE = 2
+
+    def __str__(self) -> str:
+        return self.name.lower()
 
 
 # ----------------------------------------------------------------------------------------------- the catalog
@@ -371,62 +377,127 @@ class DatabaseIdentity(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class TransactionStart:
-    """A source transaction begins. ``commit_lsn`` is where its commit record starts: known in advance, because only
-    committed transactions are sent."""
-
-    commit_lsn: Lsn
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionEnd:
-    """All of a source transaction has come. ``end_lsn`` is where the next record starts, the position to resume from;
-    ``commit_time`` is production's clock."""
-
-    commit_lsn: Lsn
-    end_lsn: Lsn
-    commit_time: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Truncation:
-    """Tables that one TRUNCATE emptied."""
+    """Tables that one TRUNCATE emptied. ``order`` is its place among the changes of the window."""
 
+    order: int
     tables: tuple[TableName, ...]
 
 
-@dataclass(slots=True)
-class Run:
-    """Consecutive changes of one transaction that have one table, one operation and one shape.
+class OldImage(IntEnum):
+    """What an update or delete says of the row before it: nothing (the key did not change), its key, all of it."""
 
-    Row i of the run is row ``new_start + i`` of the window's new images of the table and row ``old_start + i`` of its
-    old images. ``old_start`` is -1 where no old image came: the key did not change. ``old_is_full`` tells a whole old
-    row from a key. ``unchanged`` are positions of columns whose TOAST value was not sent.
+    NONE = 0
+    KEY = 1
+    FULL = 2
+
+
+Numbers: TypeAlias = npt.NDArray[np.int64]
+Codes: TypeAlias = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The changes of one table in a window, n of them, in order and in columns.
+
+    ``order`` (n, ascending) is the place of each among all changes and truncations of the window; ``operations`` (n)
+    are codes of ``Operation``, ``old_kinds`` (n) of ``OldImage``. ``unchanged`` (n) tells by its place in ``patterns``
+    which columns of an update have a TOAST value that was not sent, as positions in the table's copied columns; those
+    are null in ``new``. ``new`` has a row for every insert and update and ``old`` one for every change with an old
+    image, in order; their columns are binary and named. While no old image is FULL, ``old`` has the columns of the key
+    only.
     """
 
-    table: TableName
-    operation: Operation
-    new_start: int
-    old_start: int
-    old_is_full: bool
-    unchanged: tuple[int, ...]
-    count: int = 1
+    order: Numbers = field(repr=False)
+    operations: Codes = field(repr=False)
+    old_kinds: Codes = field(repr=False)
+    unchanged: Numbers = field(repr=False)
+    patterns: tuple[tuple[int, ...], ...]
+    new: pa.RecordBatch = field(repr=False)
+    old: pa.RecordBatch = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def between(self, start: int, stop: int) -> Self:
+        """The changes whose order is from ``start`` to before ``stop``."""
+        first, last = (int(place) for place in np.searchsorted(self.order, (start, stop)))
+        if (first, last) == (0, len(self.order)):
+            return self
+        has_new, has_old = self.operations != Operation.DELETE, self.old_kinds != OldImage.NONE
+
+        def rows(has: npt.NDArray[np.bool_], batch: pa.RecordBatch) -> pa.RecordBatch:
+            begin = int(np.count_nonzero(has[:first]))
+            return batch.slice(begin, int(np.count_nonzero(has[first:last])))
+
+        part = slice(first, last)
+        return replace(
+            self,
+            order=self.order[part],
+            operations=self.operations[part],
+            old_kinds=self.old_kinds[part],
+            unchanged=self.unchanged[part],
+            new=rows(has_new, self.new),
+            old=rows(has_old, self.old),
+        )
 
 
-Item: TypeAlias = TransactionStart | TransactionEnd | Truncation | Run
+@dataclass(frozen=True, slots=True)
+class Begins:
+    """The source transactions of a window. ``orders`` are the places of the first change of each, 0 for one that began
+    in an earlier window; ``commit_lsns`` are where their commit records start, ascending: known in advance, because
+    only committed transactions are sent, in the order of their commits."""
+
+    orders: list[int] = field(default_factory=list)
+    commit_lsns: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The source transactions that end in a window: all that ``Begins`` names, or all but the last.
+
+    ``orders`` are the places after the last change of each; ``end_lsns`` where the next record starts, the position to
+    resume from; ``commit_times`` production's clock, in microseconds since 2000-01-01 UTC.
+    """
+
+    orders: list[int] = field(default_factory=list)
+    end_lsns: list[int] = field(default_factory=list)
+    commit_times: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What arrived while the last window was applied: items in commit order, and all row images by table.
+    """What arrived while the last window was applied: the changes of each table, and the transactions they lie in.
 
-    ``new`` and ``old`` hold one record batch a table, all columns binary, in the order of the table's copied columns;
-    a key image is null outside the key. The last transaction may be unfinished; the next window goes on with it.
-    ``position`` and ``source_time`` say up to where, and until when on the server's clock, the stream was read.
+    ``count`` is the number of changes and truncations; each has a place, from 0 on. The last transaction may be
+    unfinished; the next window goes on with it. ``position`` and ``source_time`` say up to where, and until when on the
+    server's clock, the stream was read.
     """
 
-    items: list[Item]
-    new: dict[TableName, pa.RecordBatch] = field(repr=False)
-    old: dict[TableName, pa.RecordBatch] = field(repr=False)
+    count: int
+    changes: dict[TableName, Changes]
+    truncations: list[Truncation]
+    begins: Begins
+    ends: Ends
     position: Lsn
     source_time: datetime
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing came."""
+        return not (self.count or self.ends.orders)
+
+
+# ------------------------------------------------------------------------------------------------- programs
+
+
+class ProgramEnd(NamedTuple):
+    """How a program ended: its exit code, and what it wrote to stdout and stderr."""
+
+    exit_code: int
+    output: str
+    complaint: str
+
+
+# Runs a command with these environment variables beside those that it inherits; cancelled, it ends the program.
+RunProgram: TypeAlias = Callable[[list[str], Mapping[str, str]], Awaitable[ProgramEnd]]

@@ -457,6 +457,14 @@ _CHANGES: Final[dict[int, _ReadChange]] = {
     ord("M"): _message,
 }
 
+
+def decode_change(message: bytes) -> Insert | Update | Delete:
+    """The insert, update or delete of a message that came inside a transaction. Raises ``ProtocolViolation``."""
+    event = _CHANGES[message[0]](message, 1, None)
+    assert isinstance(event, Insert | Update | Delete)
+    return event
+
+
 # Between transactions there is nothing to change; only a message that is not transactional comes there.
 _CHANGES_WHEN_IDLE: Final[dict[int, _ReadChange]] = {ord("M"): _message}
 
@@ -476,6 +484,20 @@ class Decoder:
         self._protocol_version = protocol_version
         self._controls = {(rule.state, ord(rule.tag)): rule for rule in _TRANSITIONS if rule.since <= protocol_version}
         self._enter(_State.IDLE)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the stream stands between transactions."""
+        return self._state is _State.IDLE
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the stream stands between transactions, or inside one that is sent whole."""
+        return self._state in (_State.IDLE, _State.TRANSACTION)
+
+    def stand(self, *, in_transaction: bool) -> None:
+        """Go on after plain transactions that were decoded elsewhere (``capture.tuples``)."""
+        self._enter(_State.TRANSACTION if in_transaction else _State.IDLE)
 
     def decode(self, message: bytes) -> Event:
         """The event of one message. Raises ``ProtocolViolation`` and nothing else; the decoder is then unchanged."""

@@ -1,9 +1,8 @@
 """The replication connection: slots, and the stream of one slot.
 
 ``create_slot`` makes a slot whose exported snapshot and consistent point are one cut. ``ReplicationStream`` reads
-payloads as they arrive, without a task switch a message, and sends feedback from a task of its own, so that a slow
-target never looks like a dead client; it acknowledges only what ``acknowledge`` was told. Back-pressure is not
-calling ``read``.
+blocks of payloads as they arrive and sends feedback from a task of its own, so that a slow target never looks like a
+dead client; it acknowledges only what ``acknowledge`` was told. Back-pressure is not calling ``read``.
 """
 
 from __future__ import annotations
@@ -18,15 +17,14 @@ from psycopg import pq
 from psycopg.generators import execute
 from psycopg.rows import TupleRow
 
-from capture.model import Lsn, ServerFailed
-from capture.replication_protocol import from_datetime, status_update
+from capture.errors import connection_lost, map_answer, silent
+from capture.model import Interrupted, Lsn, ServerFailed
+from capture.replication_protocol import Block, StreamEnded, from_datetime, status_update
 from capture.source import SourceAddress, map_error, open_replication
 from capture.statements import check_replication
+from capture.transport import ConnectionLost, LibpqTransport, Transport, take_over
 
 _FEEDBACK_SECONDS: Final = 1.0
-_LOOK_AGAIN_SECONDS: Final = 0.1
-# So many bytes are taken per turn before the other tasks get theirs.
-_TURN_BYTES: Final = 4 << 20
 
 
 class Slot(NamedTuple):
@@ -90,29 +88,30 @@ class ReplicationSession:
         )
         check_replication(command)
         pgconn = self._connection.pgconn
+        transport: Transport | None = None
         try:
             pgconn.send_query(command.encode())
-            results = await self._connection.wait(execute(pgconn))
+            if not pgconn.ssl_in_use and self._address.is_free_of_gss:
+                transport = await take_over(pgconn)
+            if transport is None:
+                results = await self._connection.wait(execute(pgconn))
+                if results[-1].status != pq.ExecStatus.COPY_BOTH:
+                    raise psycopg.errors.error_from_result(results[-1])
+                transport = LibpqTransport(pgconn)
         except psycopg.Error as error:
             raise map_error(error, self._address) from None
-        if results[-1].status != pq.ExecStatus.COPY_BOTH:
-            raise map_error(psycopg.errors.error_from_result(results[-1]), self._address)
-        return ReplicationStream(self._address, self._connection, start_lsn)
-
-
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
+        return ReplicationStream(self._address, transport, start_lsn)
 
 
 class ReplicationStream:
     """The stream of one slot; an async context manager that keeps the feedback going."""
 
-    def __init__(self, address: SourceAddress, connection: psycopg.AsyncConnection[TupleRow], start_lsn: Lsn) -> None:
+    def __init__(self, address: SourceAddress, transport: Transport, start_lsn: Lsn) -> None:
         self._address = address
-        self._pgconn = connection.pgconn
+        self._transport = transport
         self._durable = start_lsn
         self._feedback: asyncio.Task[None] | None = None
+        # A socket has one writer at a time, and several tasks tell.
         self._telling = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -126,6 +125,7 @@ class ReplicationStream:
                 await self._feedback
         with contextlib.suppress(ServerFailed):
             await self._tell(ask=False)
+        await self._transport.close()
 
     def acknowledge(self, durable: Lsn) -> None:
         """Every transaction that ends at or before ``durable`` is held durably by every sink."""
@@ -135,10 +135,41 @@ class ReplicationStream:
         """Tell the position now; with ``ask`` the server tells its own at once."""
         await self._tell(ask=ask)
 
+    async def read(self) -> Block:
+        """What has arrived; waits for at least one payload.
+
+        Raises ``ServerFailed`` when the server ends the stream, says nothing for long, or the connection is lost.
+        """
+        reading = asyncio.ensure_future(self._transport.receive())
+        try:
+            assert self._feedback is not None
+            await asyncio.wait((reading, self._feedback), return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                # What the server said last is a better reason than that it no longer listens.
+                await asyncio.wait((reading,), timeout=_FEEDBACK_SECONDS)
+                if not reading.done():
+                    self._feedback.result()
+            return await reading
+        except StreamEnded as ended:
+            if ended.sqlstate:
+                raise map_answer(ended.sqlstate, ended.text, self._address) from None
+            raise Interrupted(
+                f"{self._address.label} ended the stream.", hint="It may be shutting down; the stream can go on later."
+            ) from None
+        except ConnectionLost:
+            raise connection_lost(self._address) from None
+        finally:
+            reading.cancel()
+
     async def _keep_telling(self) -> None:
         while True:
             await asyncio.sleep(_FEEDBACK_SECONDS)
-            await self._tell(ask=False)
+            # A server that is asked answers at once; one that decodes something long says so half way to its
+            # wal_sender_timeout, which is our patience.
+            silence, patience = self._transport.silence, self._address.patience
+            if silence > patience:
+                raise silent(self._address)
+            await self._tell(ask=silence > patience / 3)
 
     async def _tell(self, *, ask: bool) -> None:
         message = status_update(
@@ -149,74 +180,7 @@ class ReplicationStream:
             reply_requested=ask,
         )
         try:
-            # An event loop knows one writer a socket, and several tasks tell.
             async with self._telling:
-                self._pgconn.put_copy_data(message)
-                while self._pgconn.flush():
-                    await self._ready(writable=True)
-        except psycopg.Error as error:
-            raise map_error(error, self._address) from None
-
-    async def read(self) -> list[bytes]:
-        """The payloads that have arrived; waits for at least one.
-
-        Raises ``ServerFailed`` when the server ends the stream or the connection is lost.
-        """
-        while True:
-            payloads = self._drain()
-            if payloads:
-                return payloads
-            self._check_feedback()
-            await self._ready(writable=False)
-            try:
-                self._pgconn.consume_input()
-            except psycopg.Error as error:
-                raise map_error(error, self._address) from None
-
-    def _drain(self) -> list[bytes]:
-        payloads: list[bytes] = []
-        size = 0
-        take = self._pgconn.get_copy_data
-        while size < _TURN_BYTES:
-            try:
-                count, data = take(1)
-            except psycopg.Error as error:
-                raise map_error(error, self._address) from None
-            if count == 0:
-                break
-            if count < 0:
-                if payloads:
-                    break
-                raise self._ended()
-            payloads.append(bytes(data))
-            size += count
-        return payloads
-
-    def _ended(self) -> ServerFailed:
-        result = self._pgconn.get_result()
-        if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
-            return map_error(psycopg.errors.error_from_result(result), self._address)
-        return ServerFailed(
-            f"{self._address.label} ended the stream.", hint="It may be shutting down; the stream can go on later."
-        )
-
-    def _check_feedback(self) -> None:
-        if self._feedback is not None and self._feedback.done() and not self._feedback.cancelled():
-            error = self._feedback.exception()
-            if error is not None:
-                raise error
-
-    async def _ready(self, *, writable: bool) -> None:
-        loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
-        socket = self._pgconn.socket
-        add, remove = (loop.add_writer, loop.remove_writer) if writable else (loop.add_reader, loop.remove_reader)
-        # TLS may hold decrypted bytes that the socket does not show, so it is looked at again now and then.
-        timer = loop.call_later(_LOOK_AGAIN_SECONDS, _settle, ready) if self._pgconn.ssl_in_use else None
-        add(socket, _settle, ready)
-        try:
-            await ready
-        finally:
-            remove(socket)
-            if timer is not None:
-                timer.cancel()
+                await self._transport.send(message)
+        except ConnectionLost:
+            raise connection_lost(self._address) from None

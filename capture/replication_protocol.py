@@ -1,6 +1,6 @@
 """The streaming replication protocol inside CopyBoth: what a walsender and its client say to each other.
 
-Sans-IO. ``Framer`` cuts a stream of CopyData frames, in whatever pieces it arrives, into payloads;
+Sans-IO. ``Framer`` cuts a stream of CopyData frames, in whatever pieces it arrives, into blocks of payloads;
 ``parse_copy_data`` reads one payload; ``status_update`` writes the one message that goes back. What an
 ``XLogData`` carries is for ``capture.pgoutput``. Times are microseconds since 2000-01-01 UTC.
 """
@@ -8,11 +8,14 @@ Sans-IO. ``Framer`` cuts a stream of CopyData frames, in whatever pieces it arri
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
-from capture.model import Lsn
+import numpy as np
+
+from capture.model import Lsn, Numbers
 from capture.pgoutput import ProtocolViolation
 
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -24,9 +27,18 @@ _STANDBY_STATUS_UPDATE: Final = struct.Struct("!cQQQqB")
 _FRAME_HEADER: Final = struct.Struct("!BI")
 
 _COPY_DATA: Final = ord("d")
+_ERROR: Final = ord("E")
+# CopyDone, CommandComplete, ErrorResponse.
+_ENDINGS: Final = frozenset(b"cCE")
+# NoticeResponse, ParameterStatus, NotificationResponse may come at any time.
+_PASSED_OVER: Final = frozenset(b"NSA")
 
-# The server builds a message in one allocation, and none of its allocations reaches 1 GiB.
-_LONGEST_PAYLOAD: Final = 2**30 - 1
+# The length of a frame counts itself. The server builds a message in one allocation, and none of its allocations
+# reaches 1 GiB.
+_LONGEST_LENGTH: Final = 2**30 + 3
+
+XLOG_HEADER_BYTES: Final = _XLOG_DATA.size
+PADDING: Final = 8
 
 
 def to_datetime(microseconds: int) -> datetime:
@@ -99,62 +111,137 @@ def status_update(*, written: Lsn, flushed: Lsn, applied: Lsn, client_time: int,
     return _STANDBY_STATUS_UPDATE.pack(b"r", written, flushed, applied, client_time, reply_requested)
 
 
-class Framer:
-    """Cuts backend CopyData frames into payloads: any split of the same bytes gives the same payloads.
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Payloads of CopyData frames that arrived together: payload i is ``data[starts[i]:ends[i]]``.
 
-    A payload that lies whole in one chunk is copied once; one that is spread over chunks, twice. Nothing is allocated
-    ahead for a length that a frame announces. After a violation every later ``feed`` raises it again.
+    At least ``PADDING`` bytes follow the last one, so that a field may be read before it is known to be whole. An
+    iterator gives the payloads as ``bytes``.
     """
 
-    __slots__ = ("_offset", "_pending")
+    data: bytes = field(repr=False)
+    starts: Numbers = field(repr=False)
+    ends: Numbers = field(repr=False)
+
+    @classmethod
+    def of(cls, payloads: Sequence[bytes]) -> Self:
+        """The block of payloads that were cut already."""
+        ends = np.cumsum(np.fromiter(map(len, payloads), np.int64, len(payloads)))
+        starts = np.concatenate((np.zeros(1, np.int64), ends))[:-1]
+        return cls(b"".join((*payloads, bytes(PADDING))), starts, ends)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.between(0, len(self))
+
+    def between(self, first: int, last: int) -> Iterator[bytes]:
+        """The payloads from ``first`` to before ``last``."""
+        edges = zip(self.starts[first:last].tolist(), self.ends[first:last].tolist(), strict=True)
+        return (self.data[start:end] for start, end in edges)
+
+
+_NOTHING: Final = Block.of(())
+
+
+class StreamEnded(Exception):
+    """The server ended the stream: with an error if ``sqlstate`` is not empty. ``text`` is the error's message, which
+    may hold anything."""
+
+    def __init__(self, sqlstate: str, text: str) -> None:
+        super().__init__(sqlstate)
+        self.sqlstate = sqlstate
+        self.text = text
+
+
+class Framer:
+    """Cuts what a walsender sends after CopyBothResponse into blocks: any split of the same bytes gives the same
+    payloads. Nothing is allocated ahead for a length that a frame announces.
+
+    ``failure`` is what ended the stream, a ``StreamEnded`` or ``ProtocolViolation``.
+    """
 
     def __init__(self) -> None:
-        self._pending = bytearray()  # of one frame at most
-        self._offset = 0  # where in the stream that frame starts
+        self.failure: StreamEnded | ProtocolViolation | None = None
+        self._pending: list[bytes] = []  # pieces of frames that have not come whole
+        self._held = 0  # their size in bytes
+        self._wanted = _FRAME_HEADER.size  # how many bytes make the first of them whole
+        self._offset = 0  # where in the stream the first of them starts
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The payloads that ``chunk`` completes, in order. Exhaust the iterator before the next chunk.
+    def feed(self, chunk: bytes) -> Block:
+        """The payloads that ``chunk`` completes, in order; perhaps none.
 
-        Raises ``ProtocolViolation`` when it comes to a frame that is not CopyData or announces an impossible length.
+        Raises ``failure``, unless payloads came before it: then the next call does, and every later one.
         """
+        if self.failure is not None:
+            raise self.failure
+        self._pending.append(chunk)
+        self._held += len(chunk)
+        if self._held < self._wanted:
+            return _NOTHING
+        data = b"".join((*self._pending, bytes(PADDING)))
+        starts: list[Numbers] = []
+        ends: list[Numbers] = []
         position = 0
-        if self._pending:
-            position = self._take(chunk, 0, _FRAME_HEADER.size)
-            if len(self._pending) < _FRAME_HEADER.size:
-                return
-            size = self._frame_size(*_FRAME_HEADER.unpack_from(self._pending))
-            position = self._take(chunk, position, size)
-            if len(self._pending) < size:
-                return
-            with memoryview(self._pending) as frame:
-                payload = bytes(frame[_FRAME_HEADER.size :])
-            self._pending.clear()
-            self._offset += size
-            yield payload
-        while len(chunk) - position >= _FRAME_HEADER.size:
-            try:
-                size = self._frame_size(*_FRAME_HEADER.unpack_from(chunk, position))
-            except ProtocolViolation:
-                self._take(chunk, position, _FRAME_HEADER.size)
+        try:
+            while True:
+                position = self._skip_others(data, position)
+                edges = np.array(self._cut(data, position), np.int64)
+                if len(edges) == 1:
+                    break
+                starts.append(edges[:-1] + _FRAME_HEADER.size)
+                ends.append(edges[1:])
+                position = int(edges[-1])
+        except (StreamEnded, ProtocolViolation) as failure:
+            self.failure = failure
+            if not starts:
                 raise
-            if position + size > len(chunk):
+        self._pending = [data[position : self._held]]
+        self._held -= position
+        self._offset += position
+        return Block(data, np.concatenate(starts), np.concatenate(ends)) if starts else _NOTHING
+
+    def _cut(self, data: bytes, position: int) -> list[int]:
+        """The positions of the whole CopyData frames that follow each other from there, and where they end."""
+        edges = [position]
+        add = edges.append
+        header_at = _FRAME_HEADER.unpack_from
+        last = self._held - _FRAME_HEADER.size
+        self._wanted = _FRAME_HEADER.size
+        while position <= last:
+            tag, length = header_at(data, position)
+            if tag != _COPY_DATA or not 4 <= length <= _LONGEST_LENGTH:
                 break
-            payload = chunk[position + _FRAME_HEADER.size : position + size]
-            position += size
-            self._offset += size
-            yield payload
-        self._take(chunk, position, len(chunk))
+            end = position + 1 + length
+            if end > self._held:
+                self._wanted = end - position
+                break
+            position = end
+            add(position)
+        return edges
 
-    def _take(self, chunk: bytes, position: int, size: int) -> int:
-        """Fill the pending frame up to ``size`` bytes, and return the position in ``chunk`` after what it took."""
-        end = min(position + max(size - len(self._pending), 0), len(chunk))
-        self._pending += memoryview(chunk)[position:end]
-        return end
+    def _skip_others(self, data: bytes, position: int) -> int:
+        """Where the next CopyData frame starts, past what has nothing to do with the stream."""
+        while self._held - position >= _FRAME_HEADER.size:
+            tag, length = _FRAME_HEADER.unpack_from(data, position)
+            if not 4 <= length <= _LONGEST_LENGTH:
+                offset = self._offset + position + 1
+                raise ProtocolViolation.at("CopyData", offset, "the length of a frame is impossible")
+            if tag == _COPY_DATA:
+                break
+            end = position + 1 + length
+            if tag not in _PASSED_OVER and tag not in _ENDINGS:
+                raise ProtocolViolation.at("unknown", self._offset + position, "a frame is not CopyData")
+            if end > self._held:
+                break
+            if tag in _ENDINGS:
+                raise _ended(data[position + _FRAME_HEADER.size : end] if tag == _ERROR else b"")
+            position = end
+        return position
 
-    def _frame_size(self, tag: int, length: int) -> int:
-        """The size of a frame in bytes, its tag included; ``length`` counts itself but not the tag."""
-        if tag != _COPY_DATA:
-            raise ProtocolViolation.at("unknown", self._offset, "a frame is not CopyData")
-        if not 4 <= length <= _LONGEST_PAYLOAD + 4:
-            raise ProtocolViolation.at("CopyData", self._offset + 1, "the length of a frame is impossible")
-        return 1 + length
+
+def _ended(fields: bytes) -> StreamEnded:
+    """From the fields of an ErrorResponse, or nothing where the server ended the stream in good order."""
+    found = {field[:1]: field[1:].decode(errors="replace") for field in fields.split(b"\0") if field}
+    return StreamEnded(found.get(b"C", ""), found.get(b"M", ""))

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import re
+import socket
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +24,12 @@ from typing import Any, Final, Self
 
 import psycopg
 from psycopg import pq
+from psycopg.adapt import Buffer, Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import namedtuple_row
+from psycopg.rows import namedtuple_row, tuple_row
 
-from capture.errors import map_error
-from capture.model import BadInput, Refused, ServerFailed
+from capture.errors import map_error, silent
+from capture.model import BadInput, Interrupted, Refused, ServerFailed
 from capture.statements import check
 
 __all__ = [
@@ -37,7 +40,11 @@ __all__ = [
     "identity",
     "map_error",
     "open_replication",
+    "silent",
 ]
+
+# The oldest server that is read, as server_version_num has it.
+_OLDEST: Final = 130000
 
 # Catalog queries take milliseconds; one that takes a minute is in trouble, and so is the server.
 CATALOG_TIMEOUT_MS: Final = 60_000
@@ -65,12 +72,22 @@ _SETTINGS: Final[Mapping[str, str]] = {
 # Timeouts that a server-wide setting may hold, by the version that brought them.
 _LATER_TIMEOUTS: Final = ((140000, "idle_session_timeout"), (170000, "transaction_timeout"))
 
-# Half-open connections end within a minute.
+# Half-open connections end within a minute, those with something on its way (tcp_user_timeout) and those without.
+_PATIENCE_MS: Final = 60_000
 _CONNECTION_DEFAULTS: Final[Mapping[str, str]] = {
     "connect_timeout": "10",
+    "gssencmode": "disable",
     "keepalives_idle": "30",
     "keepalives_interval": "10",
     "keepalives_count": "3",
+    "tcp_user_timeout": str(_PATIENCE_MS),
+}
+# The same for production's side, so that what we left behind (a slot in use) is free again as soon.
+_KEEPALIVES: Final[Mapping[str, str]] = {
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": str(_PATIENCE_MS),
 }
 
 
@@ -123,9 +140,20 @@ class SourceAddress:
         return self._parameter("dbname") or self.user
 
     @property
+    def patience(self) -> float:
+        """Seconds after which an answer that is due will not come: ``tcp_user_timeout``, here not of TCP alone. A proxy
+        between may go on acknowledging what nobody reads."""
+        return (int(self._parameter("tcp_user_timeout")) or _PATIENCE_MS) / 1000
+
+    @property
     def label(self) -> str:
         """How errors call it: ``production (host:port/database)``."""
         return f"{self.name} ({self.host}:{self.port}/{self.database})"
+
+    @property
+    def is_free_of_gss(self) -> bool:
+        """Whether GSSAPI does not encrypt the connection."""
+        return self._parameter("gssencmode") == "disable"
 
     @property
     def conninfo(self) -> str:
@@ -187,14 +215,23 @@ class SourceConnection:
     for a statement that is not on the allow-list and ``ServerFailed`` for what the server or the network says.
     """
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], address: SourceAddress) -> None:
+    def __init__(
+        self, connection: psycopg.AsyncConnection[Any], address: SourceAddress, *, statement_timeout_ms: int
+    ) -> None:
         self.address = address
         self._connection = connection
+        # The server answers by then, if only that the statement timed out.
+        self._answer_seconds = statement_timeout_ms / 1000 + address.patience if statement_timeout_ms else None
 
     @property
     def server_version(self) -> int:
         """As ``server_version_num`` has it: 160004."""
         return self._connection.info.server_version
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the session is under TLS."""
+        return self._connection.pgconn.ssl_in_use
 
     async def __aenter__(self) -> Self:
         return self
@@ -211,9 +248,36 @@ class SourceConnection:
     async def fetch(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[Any]:
         """The rows of a statement, as named tuples; ``[]`` when it returns none. Parameters are ``%s`` or ``%(a)s``."""
         check(sql)
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._answer_seconds, self._break) if self._answer_seconds is not None else None
+        try:
+            with _mapped_errors(self.address):
+                cursor = await self._connection.execute(sql.encode(), parameters)
+                return await cursor.fetchall() if cursor.description else []
+        except Interrupted:
+            if timer is not None and loop.time() >= timer.when():
+                raise silent(self.address) from None
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def fetch_text(self, sql: str, parameters: Sequence[Any] | None = None) -> list[tuple[bytes | None, ...]]:
+        """The rows of a statement that may take long, each value in PostgreSQL's text format as it came."""
+        check(sql)
         with _mapped_errors(self.address):
-            cursor = await self._connection.execute(sql.encode(), parameters)
-            return await cursor.fetchall() if cursor.description else []
+            # Not as named tuples: a column may have a name that no attribute can have.
+            cursor = self._connection.cursor(row_factory=tuple_row)
+            await cursor.execute(sql.encode(), parameters)
+        result = cursor.pgresult
+        assert result is not None
+        places = range(result.nfields)
+        return [tuple([result.get_value(row, place) for place in places]) for row in range(result.ntuples)]
+
+    def _break(self) -> None:
+        """End the connection at once, so that whoever waits for it gets an error: to cancel would wait for it too."""
+        with socket.socket(fileno=os.dup(self._connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
 
     async def begin(self, snapshot: str | None = None) -> None:
         """Begin a REPEATABLE READ, READ ONLY transaction, on ``snapshot`` (an exported one's name) if it is given."""
@@ -320,12 +384,12 @@ async def connect(
 ) -> SourceConnection:
     """Open a read-only session; ``application_name`` is ``tezcat <purpose>``. 0 means no statement timeout (COPY).
 
-    Raises ``ServerFailed`` when the server cannot be reached or is not spoken to directly. The role's privileges
-    are judged by ``capture.privileges``, once an operation.
+    Raises ``ServerFailed`` when the server cannot be reached, is too old or is not spoken to directly. The role's
+    privileges are judged by ``capture.privileges``, once an operation.
     """
-    settings = {**_SETTINGS, "statement_timeout": str(statement_timeout_ms), "lock_timeout": "5000"}
+    settings = {**_SETTINGS, **_KEEPALIVES, "statement_timeout": str(statement_timeout_ms), "lock_timeout": "5000"}
     connection = await _open(address, purpose, settings)
-    return SourceConnection(connection, address)
+    return SourceConnection(connection, address, statement_timeout_ms=statement_timeout_ms)
 
 
 async def open_replication(address: SourceAddress, purpose: str) -> psycopg.AsyncConnection[Any]:
@@ -333,8 +397,15 @@ async def open_replication(address: SourceAddress, purpose: str) -> psycopg.Asyn
 
     The caller passes commands by ``capture.statements.check_replication`` and errors through ``map_error``.
     """
-    # Making a slot waits for every transaction that runs, which looks like a lock to the server.
-    settings = {**_SETTINGS, "statement_timeout": "0", "lock_timeout": "0"}
+    settings = {
+        **_SETTINGS,
+        **_KEEPALIVES,
+        # Making a slot waits for every transaction that runs, which looks like a lock to the server.
+        "statement_timeout": "0",
+        "lock_timeout": "0",
+        # Whatever the server's own is: by it the server notices that we are gone, and half way it says that it lives.
+        "wal_sender_timeout": str(int(address.patience * 1000)),
+    }
     return await _open(address, purpose, settings, replication="database")
 
 
@@ -354,8 +425,33 @@ async def _open(
     return connection
 
 
+class _Utf8(Loader):
+    """A name or comment of a database in SQL_ASCII, where bytes mean what its users agreed on: UTF-8, or nothing."""
+
+    def load(self, data: Buffer) -> str:
+        try:
+            return bytes(data).decode()
+        except UnicodeDecodeError:
+            raise ServerFailed(
+                "production's encoding is SQL_ASCII, and a name or a comment in its catalog is not UTF-8.",
+                hint="Rename it in UTF-8. Rows may hold any bytes.",
+            ) from None
+
+
 async def _confirm_session(connection: psycopg.AsyncConnection[Any], address: SourceAddress) -> None:
-    """See that the session is the server's own and read-only, and lift timeouts that only later versions know."""
+    """See that the session is a known server's own and read-only, and lift timeouts that only later versions know."""
+    if connection.info.server_version < _OLDEST:
+        found = connection.info.parameter_status("server_version")
+        raise ServerFailed(
+            f"{address.label}: PostgreSQL {found} is too old.",
+            hint=f"PostgreSQL {_OLDEST // 10000} is the oldest that tezcat reads.",
+        )
+    # Text comes as UTF-8, which PostgreSQL makes of any other encoding and back without loss. SQL_ASCII is none: its
+    # bytes come as they are.
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        await connection.execute("SET client_encoding = 'SQL_ASCII'")
+        for name in ("text", "name", "varchar", "bpchar"):
+            connection.adapters.register_loader(name, _Utf8)
     for version, timeout in _LATER_TIMEOUTS:
         if connection.info.server_version >= version:
             await connection.execute(f"SET {timeout} = 0".encode())

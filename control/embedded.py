@@ -166,7 +166,8 @@ class EmbeddedServer:
             process.stdin.close()
             if process.returncode is None:
                 process.send_signal(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
-            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+            async with asyncio.timeout(_STOP_SECONDS):
+                await process.wait()
         except TimeoutError:
             process.send_signal(signal.SIGQUIT)
             await process.wait()

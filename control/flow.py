@@ -1,7 +1,7 @@
 """From a slot's messages to a copy: reading and applying, one beside the other.
 
-One task reads and decodes; the other takes whatever came meanwhile as one window, masks it table by table and applies
-it in commit order. The window is bounded: when it is full, reading stops and production's walsender waits. A
+One task reads and decodes, one takes whatever came meanwhile as one window and masks it table by table, one applies
+windows in commit order. All are bounded: when a window is full, reading stops and production's walsender waits. A
 transaction larger than a window is applied as it comes, in one target transaction.
 
     read ─▶ decode ─▶ window ─▶ mask ─▶ apply ─▶ durable ─▶ acknowledge
@@ -15,30 +15,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-import pyarrow as pa
 import structlog
 
-from capture.events import Event
-from capture.model import (
-    Catalog,
-    Lsn,
-    Run,
-    ServerFailed,
-    TableName,
-    TransactionEnd,
-    TransactionStart,
-    Truncation,
-    Window,
-)
-from capture.pgoutput import Decoder
+from capture.model import Catalog, Changes, Lsn, ServerFailed, TableName, Window
 from capture.publications import published_as
 from capture.replication import ReplicationStream
-from capture.replication_protocol import XLogData, parse_copy_data
+from capture.replication_protocol import to_datetime
 from capture.snapshot import read_sequences
 from capture.source import SourceConnection
 from capture.unfollowed import unfollowed_changes
@@ -46,7 +34,7 @@ from capture.windows import WindowBuilder
 from control.copies import check_published, clone_again
 from control.project import Project
 from sink import hold
-from sink.apply import Applier, Images
+from sink.apply import Applier
 from sink.progress import Progress
 from sink.sequences import move
 from sink.target import Connection
@@ -55,7 +43,9 @@ from transform.plan import Plan
 log = structlog.get_logger()
 
 # A window is closed when it holds so many bytes; reading waits until it was taken.
-_WINDOW_BYTES: Final = 16 << 20
+_WINDOW_BYTES: Final = 8 << 20
+# A larger window is masked in a thread, so that others may be read and applied meanwhile.
+_THREAD_ROWS: Final = 1000
 # How often a session without work looks whether it is held, durable, or at its goal.
 _TICK_SECONDS: Final = 0.2
 # How often production's position is written down though no transaction came, and free sequences are looked at.
@@ -122,7 +112,7 @@ class Counters:
 
 
 class Flow:
-    """The two tasks, and what they share."""
+    """The tasks, and what they share."""
 
     def __init__(
         self,
@@ -145,11 +135,12 @@ class Flow:
         self._applier = applier
         self._arrived = asyncio.Event()
         self._taken = asyncio.Event()
-        self._last_end: TransactionEnd | None = None
+        # One window is applied, one waits, one is masked.
+        self._windows: asyncio.Queue[Window] = asyncio.Queue(1)
         self._watched_at = 0.0
 
     async def run(self, catalog: Catalog, plan: Plan, state: Progress, protocol: int) -> None:
-        """Run both tasks until one ends, which it does by raising."""
+        """Run the tasks until one ends, which it does by raising."""
         self._plan = plan
         assert state.source_time is not None
         self._source_time = state.source_time
@@ -160,11 +151,11 @@ class Flow:
             frozenset(name for name, table_plan in plan.tables.items() if table_plan.rows == "none"),
             self._applier.applied_lsn,
             self._source_time,
+            protocol,
             lambda text: log.warning("drift", what=text),
         )
         self._free_sequences = [sequence for sequence in catalog.sequences if not sequence.feeds]
-        decoder = Decoder(protocol)
-        tasks = [asyncio.create_task(self._read(decoder.decode)), asyncio.create_task(self._apply())]
+        tasks = [asyncio.create_task(part) for part in (self._read(), self._mask(), self._apply())]
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -172,11 +163,13 @@ class Flow:
                 self._arrived.set()
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=_STOP_SECONDS)
         finally:
+            # A query that a dead server does not answer is not worth the wait for its cancellation.
+            await self._production.close()
             for task in (*tasks, stopping):
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
         failures = [result for result in results if isinstance(result, BaseException)]
-        # The one that ended by itself says why; the other was cancelled.
+        # The one that ended by itself says why; the others were cancelled.
         failures.sort(key=lambda failure: isinstance(failure, asyncio.CancelledError))
         if isinstance(failures[0], asyncio.CancelledError):
             raise Finished
@@ -184,89 +177,99 @@ class Flow:
 
     # ------------------------------------------------------------------------------------------------- reading
 
-    async def _read(self, decode: Callable[[bytes], Event]) -> None:
-        feed = self._builder.feed
+    async def _read(self) -> None:
         while True:
-            for payload in await self._replication.read():
-                message = parse_copy_data(payload)
-                if isinstance(message, XLogData):
-                    feed(decode(message.payload), len(payload))
-                else:
-                    self._builder.keepalive(message.wal_end, message.server_time)
-                    if message.reply_requested:
-                        await self._replication.answer()
-                self._counters.server_lsn = max(self._counters.server_lsn, message.wal_end)
+            block = await self._replication.read()
+            if self._builder.take(block):
+                await self._replication.answer()
+            self._counters.server_lsn = max(self._counters.server_lsn, self._builder.server_lsn)
             self._arrived.set()
             while self._builder.size >= _WINDOW_BYTES:
                 self._taken.clear()
                 await self._taken.wait()
 
-    # ------------------------------------------------------------------------------------------------ applying
+    # ------------------------------------------------------------------------------------------------- masking
 
-    async def _apply(self) -> None:
+    async def _mask(self) -> None:
+        """Mask one window while another is applied. An empty one tells that nothing came."""
         while True:
             if self._builder.is_empty:
                 self._arrived.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._arrived.wait(), _TICK_SECONDS)
-            if self._stop.is_set():
-                await self._finish()
+                    async with asyncio.timeout(_TICK_SECONDS):
+                        await self._arrived.wait()
             window = self._builder.close()
             self._taken.set()
-            if window.items:
+            if window.count > _THREAD_ROWS:
+                window = await asyncio.to_thread(self._masked, window)
+            else:
+                window = self._masked(window)
+            await self._windows.put(window)
+
+    def _masked(self, window: Window) -> Window:
+        def masked(table: TableName, changes: Changes) -> Changes:
+            plan = self._plan.tables[table]
+            return replace(
+                changes,
+                new=plan.mask(changes.new, escaped=False),
+                old=plan.mask(changes.old, escaped=False),
+            )
+
+        return replace(window, changes={table: masked(table, changes) for table, changes in window.changes.items()})
+
+    # ------------------------------------------------------------------------------------------------ applying
+
+    async def _apply(self) -> None:
+        while True:
+            window = await self._windows.get()
+            if self._stop.is_set():
+                await self._finish()
+            if not window.is_empty:
                 await self._apply_window(window)
             elif not self._applier.is_open:
                 await self._advance(window)
             await self._tend()
 
     async def _apply_window(self, window: Window) -> None:
-        new = self._masked(window.new)
-        old = self._masked(window.old)
-        self._applier.observe(new)
-        ends = [index for index, item in enumerate(window.items) if isinstance(item, TransactionEnd)]
-        for index, item in enumerate(window.items):
-            match item:
-                case Run():
-                    await self._applier.run(item, new.get(item.table), old.get(item.table))
-                    self._counters.changes += item.count
-                case TransactionStart():
-                    await self._begin(item.commit_lsn)
-                case TransactionEnd():
-                    self._last_end = item
-                    self._counters.transactions += 1
-                    # What follows in this window is unfinished, and may be long.
-                    if index == ends[-1]:
-                        await self._commit()
-                case Truncation():
-                    await self._applier.truncate(item)
+        begins, ends = window.begins, window.ends
+        done = ended = 0
+        while done < window.count or ended < len(ends.orders):
+            limit = await self._open()
+            allowed = len(begins.orders) if limit is None else bisect_left(begins.commit_lsns, limit)
+            complete = min(allowed, len(ends.orders))
+            if limit is not None and allowed <= ended:
+                await self._hold(limit)
+            elif complete > ended:
+                stop = ends.orders[complete - 1]
+                await self._applier.apply(window, done, stop)
+                await self._commit(Lsn(ends.end_lsns[complete - 1]), to_datetime(ends.commit_times[complete - 1]))
+                self._counters.transactions += complete - ended
+                done, ended = stop, complete
+            else:
+                # What is left is unfinished, and may be long.
+                await self._applier.apply(window, done, window.count)
+                done = window.count
+        self._counters.changes += sum(map(len, window.changes.values()))
 
-    def _masked(self, batches: Mapping[TableName, pa.RecordBatch]) -> dict[TableName, Images]:
-        return {name: Images(self._plan.tables[name].mask(batch, escaped=False)) for name, batch in batches.items()}
+    async def _open(self) -> Lsn | None:
+        """Have a target transaction open; the LSN at or after which no source transaction may commit into it."""
+        if not self._applier.is_open:
+            self._limit = await self._applier.begin()
+        return min((lsn for lsn in (self._limit, self._goal.lsn) if lsn is not None), default=None)
 
-    async def _begin(self, commit_lsn: Lsn) -> None:
-        """Have a target transaction open that may hold a source transaction which commits at ``commit_lsn``."""
-        while True:
-            if not self._applier.is_open:
-                self._limit = await self._applier.begin()
-            limits = [lsn for lsn in (self._limit, self._goal.lsn) if lsn is not None]
-            if not limits or commit_lsn < min(limits):
-                return
-            await self._commit()
-            await self._stand(min(limits))
-            if self._goal.lsn == min(limits):
-                await self._finish()
-            self._counters.tell("held")
-            await hold.wait_until_lifted(self._connection, min(limits))
+    async def _hold(self, limit: Lsn) -> None:
+        """Stand at the limit, with nothing open, until it is lifted; or end there."""
+        await self._applier.rollback()
+        await self._stand(limit)
+        if limit == self._goal.lsn:
+            await self._finish()
+        self._counters.tell("held")
+        await hold.wait_until_lifted(self._connection, limit)
 
-    async def _commit(self) -> None:
-        """Commit the source transactions that are complete in the open target transaction, if there are any."""
-        if self._last_end is None:
-            await self._applier.rollback()
-            return
-        end, self._last_end = self._last_end, None
-        await self._applier.commit(end.end_lsn, end.commit_time)
-        self._counters.applied_lsn = end.end_lsn
-        self._counters.source_time = self._source_time = end.commit_time
+    async def _commit(self, end_lsn: Lsn, commit_time: datetime) -> None:
+        await self._applier.commit(end_lsn, commit_time)
+        self._counters.applied_lsn = end_lsn
+        self._counters.source_time = self._source_time = commit_time
         self._counters.tell("streaming")
 
     async def _stand(self, lsn: Lsn) -> None:

@@ -11,41 +11,58 @@ import contextlib
 import os
 import secrets
 import socket
+from collections.abc import Coroutine, Iterator
+from typing import Final
 
 import structlog
 from psycopg.pq import TransactionStatus
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, ColumnName, DatabaseIdentity, Lsn, Refused, ServerFailed, TezcatError
+from capture.model import Catalog, ColumnName, Interrupted, Lsn, Refused, ServerFailed, TezcatError
 from capture.publications import published_as
 from capture.replication import ReplicationSession
 from capture.slots import slot_state
-from capture.source import SourceConnection, identity
+from capture.source import SourceConnection, SourceIdentity, identity
 from control.copies import check_copy, check_published, clone_again, followed, no_copy
 from control.flow import Counters, Finished, Flow, Goal
 from control.project import Project, database_identity
-from sink import load, progress, target
+from sink import liveness, load, progress, target
 from sink.apply import Applier
-from sink.columns import read_columns
+from sink.columns import read_columns, read_converted_types
 from sink.sequences import SequenceMarks
 from sink.statements import TableShape
-from sink.target import Connection, fetch
+from sink.target import Backend, Connection, fetch
 from transform.plan import Plan
 
 log = structlog.get_logger()
 
+# How long a session that ends tries to tell so in the copy.
+_LEAVE_SECONDS: Final = 5.0
+
 
 class Session:
-    """See the module's contract. ``has_applied`` tells afterwards whether it moved the copy."""
+    """See the module's contract. Afterwards ``has_connected`` tells whether both servers answered, ``has_streamed``
+    whether production began to send, ``has_applied`` whether the copy was moved; ``backend`` is its session on the
+    target. That of the session before is ``left``: where a connection was given up, the target may still keep it."""
 
     def __init__(
-        self, project: Project, counters: Counters, goal: Goal, stop: asyncio.Event, *, accept_writable_role: bool
+        self,
+        project: Project,
+        counters: Counters,
+        goal: Goal,
+        stop: asyncio.Event,
+        *,
+        accept_writable_role: bool,
+        left: Backend | None,
     ) -> None:
         self._project = project
         self._counters = counters
         self._goal = goal
         self._stop = stop
         self._accept_writable_role = accept_writable_role
+        self.backend = left
+        self.has_connected = False
+        self.has_streamed = False
         self.has_applied = False
 
     async def run(self) -> None:
@@ -58,13 +75,19 @@ class Session:
             connection = await target.connect(
                 project.target_address, productions={database_identity(found)}, purpose="stream"
             )
-            await stack.enter_async_context(connection)
+            # Not as its own context manager, which would wait for an answer to ROLLBACK from a server that may be gone.
+            stack.push_async_callback(connection.close)
+            stack.enter_context(_running(liveness.watch(connection, project.target_address)))
+            self.has_connected = True
+            if self.backend is not None:
+                await target.end_backend(connection, self.backend)
+            self.backend = await target.backend(connection)
             if await target.standing(connection) is not target.Standing.OURS:
                 raise no_copy(project)
             await progress.acquire(connection, project.target.name)
             runner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
             try:
-                await self._follow(stack, production, connection, database_identity(found), runner)
+                await self._follow(stack, production, connection, found, runner)
             except BaseException as error:
                 await _leave(connection, runner, error)
                 raise
@@ -74,17 +97,23 @@ class Session:
         stack: contextlib.AsyncExitStack,
         production: SourceConnection,
         connection: Connection,
-        database: DatabaseIdentity,
+        found: SourceIdentity,
         runner: str,
     ) -> None:
         """Hold everything against what the copy was made with, then stream."""
         project = self._project
         catalog = await read_catalog(production)
         plan = project.plan(catalog, partial=True)
-        state = check_copy(project, await progress.read(connection), plan, database)
+        state = check_copy(project, await progress.read(connection), plan, database_identity(found))
         if state.slot is None or state.applied_lsn is None or state.source_time is None:
             raise Refused(
                 f"the copy in {project.target.name} was cloned with --once and has no slot.",
+                hint=clone_again(project),
+            )
+        if found.timeline != state.timeline:
+            raise ServerFailed(
+                f"production is on timeline {found.timeline} of its WAL, and the copy was made on {state.timeline}: it "
+                "failed over or was restored, and the copy may hold what never happened there.",
                 hint=clone_again(project),
             )
         await progress.become_runner(connection, runner)
@@ -93,13 +122,14 @@ class Session:
             log.warning("drift", what=what)
         published = await published_as(production, project.publications, catalog)
         check_published(project, catalog, plan, state, published)
-        current = await _check_slot(production, project.slot, state.applied_lsn)
+        current = await _check_slot(project, production, state.applied_lsn)
         if self._goal.caught_up and self._goal.lsn is None:
             self._goal.lsn = current
         await load.as_replica(connection)
+        converted = await read_converted_types(connection)
         applier = Applier(
             connection,
-            {name: TableShape.of(table) for name, table in catalog.tables.items()},
+            {name: TableShape.of(table, converted) for name, table in catalog.tables.items()},
             _marks(catalog, plan),
             applied_lsn=state.applied_lsn,
             runner=runner,
@@ -109,7 +139,9 @@ class Session:
         session = await stack.enter_async_context(await ReplicationSession.open(project.source_address, "stream"))
         protocol = _protocol(catalog.server_version)
         replication = await session.start(project.slot, state.applied_lsn, project.publications, protocol)
-        self._counters.has_streamed = True
+        # Only now is the slot ours; before, somebody else could still have moved it.
+        await _check_slot(project, production, state.applied_lsn)
+        self.has_streamed = self._counters.has_streamed = True
         await stack.enter_async_context(replication)
         flow = Flow(project, self._counters, self._goal, self._stop, production, replication, connection, applier)
         try:
@@ -118,39 +150,65 @@ class Session:
             self.has_applied = applier.applied_lsn > state.applied_lsn
 
 
+@contextlib.contextmanager
+def _running(work: Coroutine[None, None, None]) -> Iterator[None]:
+    """Let ``work`` run beside a block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
 async def _leave(connection: Connection, runner: str, error: BaseException) -> None:
     """Tell in the copy why the session ended, as far as the copy can still be told."""
-    with contextlib.suppress(TezcatError):
-        if connection.info.transaction_status is not TransactionStatus.IDLE:
-            await fetch(connection, "ROLLBACK")
-        match error:
-            case TezcatError():
-                await progress.set_state(connection, "failed", runner=runner, last_error=str(error))
-            case Finished() | asyncio.CancelledError():
-                await progress.set_state(connection, "idle", runner=runner)
-            case _:
-                await progress.set_state(
-                    connection, "failed", runner=runner, last_error=f"a defect ({type(error).__name__})"
-                )
+    with contextlib.suppress(TezcatError, TimeoutError):
+        async with asyncio.timeout(_LEAVE_SECONDS):
+            await _tell(connection, runner, error)
 
 
-async def _check_slot(production: SourceConnection, name: str, applied: Lsn) -> Lsn:
+async def _tell(connection: Connection, runner: str, error: BaseException) -> None:
+    if connection.info.transaction_status is not TransactionStatus.IDLE:
+        await fetch(connection, "ROLLBACK")
+    match error:
+        case Interrupted():
+            # Nobody has to do anything about it: the stream goes on, now or when it is started again.
+            await progress.set_state(connection, "idle", runner=runner, last_error=str(error))
+        case TezcatError():
+            await progress.set_state(connection, "failed", runner=runner, last_error=str(error))
+        case Finished() | asyncio.CancelledError():
+            await progress.set_state(connection, "idle", runner=runner)
+        case _:
+            await progress.set_state(
+                connection, "failed", runner=runner, last_error=f"a defect ({type(error).__name__})"
+            )
+
+
+async def _check_slot(project: Project, production: SourceConnection, applied: Lsn) -> Lsn:
     """Whether the slot still has all that the copy lacks; production's current position. Raises ``ServerFailed``."""
+    name = project.slot
     slot = await slot_state(production, name)
     if slot is None:
         raise ServerFailed(
-            f"the slot {name} is gone from production, and with it what the copy has not seen.", hint="Clone again."
+            f"the slot {name} is gone from production, and with it what the copy has not seen.",
+            hint=clone_again(project),
         )
     if slot.is_lost:
         raise ServerFailed(
             f"production has removed WAL that the slot {name} still needed.",
-            hint="Clone again; a larger max_slot_wal_keep_size gives the stream more time.",
+            hint=f"{clone_again(project)} A larger max_slot_wal_keep_size gives the stream more time.",
         )
     if slot.confirmed_flush_lsn is None or slot.confirmed_flush_lsn > applied:
         raise ServerFailed(
             f"the slot {name} stands at {slot.confirmed_flush_lsn}, after the copy's {applied}: it was made anew or "
             "advanced by somebody, and what lies between is lost to the copy.",
-            hint="Clone again.",
+            hint=clone_again(project),
+        )
+    if slot.current_lsn < applied:
+        raise ServerFailed(
+            f"production stands at {slot.current_lsn}, before the copy's {applied}: it was restored from a backup or "
+            "has lost transactions, which the copy still holds.",
+            hint=clone_again(project),
         )
     return slot.current_lsn
 

@@ -1,30 +1,43 @@
 """Streaming: production's slot into one copy, masked, exactly once, for as long as it is wanted.
 
 A session (``control.session``) that fails in a way that passes (a lost connection, a restart, a deadlock) is begun
-again from the progress in the target, after a growing pause. Anything else stops the stream with the reason, which
-``status`` then shows.
+again from the progress in the target, after a growing pause, for as long as it takes. Until the first one has streamed
+the patience is short: an address may be wrong, a slot or a copy in somebody else's hands, and waiting would only hide
+that. Anything else stops the stream with the reason, which ``status`` then shows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from capture.model import Interrupted, Lsn
+from capture.model import Interrupted, Lsn, TezcatError
 from control.flow import Counters, Finished, Goal, StreamProgress
 from control.project import Project
 from control.session import Session
 from control.settings import Settings
+from sink.progress import Occupied
+from sink.target import Backend
 
 __all__ = ["StreamProgress", "stream"]
 
 log = structlog.get_logger()
 
 _PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+# How long in seconds a stream that has not streamed yet waits: for servers to answer (they may be restarting), for what
+# they refuse (what a killed stream left holds the slot up to wal_sender_timeout), and for another runner to go (what a
+# killed stream left in the target ends within seconds). Once it has streamed, another runner is waited for that long
+# too: it may be our own session that the target has not given up yet.
+_UNANSWERED_SECONDS: Final = 30.0
+_REFUSED_SECONDS: Final = 90.0
+_OCCUPIED_SECONDS: Final = 5.0
 
 
 async def stream(
@@ -47,21 +60,35 @@ async def stream(
     counters = Counters(on_progress)
     goal = Goal(until, until_caught_up)
     failures = 0
+    left: Backend | None = None
+    worked_at = time.monotonic()
     while True:
-        session = Session(project, counters, goal, stop, accept_writable_role=accept_writable_role)
+        session = Session(project, counters, goal, stop, accept_writable_role=accept_writable_role, left=left)
         try:
             await session.run()
         except Finished:
             return counters.tell("stopped")
-        except Interrupted as error:
-            if not counters.has_streamed:
-                # It never worked: the address or the server is wrong, and waiting would only hide that.
+        except (Interrupted, Occupied) as error:
+            left = session.backend
+            if session.has_streamed:
+                worked_at = time.monotonic()
+            if time.monotonic() - worked_at > _patience(error, session, counters):
                 raise
             failures = 0 if session.has_applied else failures + 1
             pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
             log.warning("stream interrupted", reason=str(error), again_in_seconds=pause)
             counters.tell("waiting")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await stop.wait()
             if stop.is_set():
                 return counters.tell("stopped")
+
+
+def _patience(error: TezcatError, session: Session, counters: Counters) -> float:
+    """How many seconds after it last worked a stream may still fail like this."""
+    if isinstance(error, Occupied):
+        return _REFUSED_SECONDS if counters.has_streamed else _OCCUPIED_SECONDS
+    if counters.has_streamed:
+        return math.inf
+    return _REFUSED_SECONDS if session.has_connected else _UNANSWERED_SECONDS

@@ -1,7 +1,8 @@
 """Applying masked windows to a copy: whole source transactions, in commit order, exactly once.
 
-Many source transactions share one target transaction; none is split. A run of inserts goes by COPY, the rest by
-pipelined prepared statements. An update or delete that does not find its row stops the stream: nothing is dropped
+Many source transactions share one target transaction; none is split. Where many changes come, those of different rows
+go at once (``sink.levels``): inserts by COPY, the rest by statements over arrays; few go by pipelined prepared
+statements. An update or delete that does not find its row stops the stream: nothing is dropped
 silently. Durability is told apart from acceptance: commits are asynchronous, and ``durable_lsn`` follows when the
 target's own WAL is flushed; only that may be acknowledged to production.
 
@@ -12,18 +13,31 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 
-from capture.model import Lsn, Operation, Run, ServerFailed, TableName, Truncation
+from capture.model import (
+    Changes,
+    Interrupted,
+    Lsn,
+    Numbers,
+    OldImage,
+    Operation,
+    ServerFailed,
+    TableName,
+    Window,
+)
 from sink import statements
+from sink.arrays import text_array
 from sink.hold import ENTER_GATE, READ_HOLD
+from sink.levels import FEW, Step, steps
 from sink.load import copy_in
 from sink.pipeline import Pipeline, RowsMissed
 from sink.sequences import SequenceMarks
@@ -31,8 +45,8 @@ from sink.statements import TableShape
 from sink.target import Connection, fetch
 from transform import copytext
 
-# From so many rows on, COPY costs less than as many statements; below, starting it costs more.
-_COPY_ROWS: Final = 50
+# From so many rows on, COPY is worth the round trips that it takes.
+_COPY_ROWS: Final = 500
 
 # A commit that is not known to be durable after so long is made so.
 _DURABLE_SECONDS: Final = 1.0
@@ -42,17 +56,117 @@ _ADVANCE: Final = """UPDATE tezcat.progress SET applied_lsn = $1, source_time = 
  WHERE applied_lsn = $3 AND runner = $4"""
 
 
-@dataclass(slots=True)
-class Images:
-    """One table's images of a window, as columns (for COPY) and as rows of values (for statements)."""
+_Row: TypeAlias = tuple[bytes | None, ...]
 
-    batch: pa.RecordBatch = field(repr=False)
-    rows: list[tuple[bytes | None, ...]] | None = field(default=None, repr=False)
 
-    def row(self, index: int) -> tuple[bytes | None, ...]:
-        if self.rows is None:
-            self.rows = list(zip(*(column.to_pylist() for column in self.batch.columns), strict=True))
-        return self.rows[index] if self.rows else ()
+class _Change(NamedTuple):
+    """One change as rows of values, in the table's columns; ``before`` is null in the columns that did not come."""
+
+    operation: Operation
+    before: _Row | None
+    old_kind: int
+    after: _Row | None
+    unchanged: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return f"_Change({self.operation})"
+
+
+class _Part:
+    """Masked changes of one table, and how to get at them."""
+
+    def __init__(self, shape: TableShape, changes: Changes) -> None:
+        self.shape = shape
+        self.changes = changes
+        has_new = changes.operations != Operation.DELETE
+        has_old = changes.old_kinds != OldImage.NONE
+        # Where in ``new`` and ``old`` the images of each change are.
+        self._new_at = np.where(has_new, np.cumsum(has_new) - 1, -1)
+        self._old_at = np.where(has_old, np.cumsum(has_old) - 1, -1)
+
+    def steps(self) -> Iterator[Step]:
+        """How the changes may be applied."""
+        operations = self.changes.operations
+        count = len(operations)
+        if not operations.any() and count >= FEW:
+            # Inserts alone need no key.
+            return iter([Step(Operation.INSERT, np.arange(count))])
+        if not self.shape.takes_many or count < FEW:
+            return iter([Step(None, np.arange(count))])
+        keys = [_joined(batch, self.shape) for batch in (self.changes.new, self.changes.old)]
+        codes = pa.concat_arrays(keys).dictionary_encode().indices.fill_null(-1).to_numpy()
+        new_codes = codes[self._new_at]
+        has_old = self._old_at >= 0
+        old_codes = codes[np.where(has_old, len(keys[0]) + self._old_at, self._new_at)]
+        moves = has_old & (operations == Operation.UPDATE) & (old_codes != new_codes)
+        return steps(operations, np.where(has_old, old_codes, new_codes), moves)
+
+    def new_rows(self, places: Numbers) -> pa.RecordBatch:
+        """The new images of these changes."""
+        return _rows(self.changes.new, self._new_at[places])
+
+    def keys(self, places: Numbers) -> list[pa.Array]:
+        """The key's columns of these changes' old images."""
+        rows = _rows(self.changes.old, self._old_at[places])
+        return [rows.column(self.shape.columns[position]) for position in self.shape.key]
+
+    def by_pattern(self, places: Numbers) -> Iterator[tuple[tuple[int, ...], Numbers]]:
+        """The changes that have the same columns unchanged, and those columns."""
+        which = self.changes.unchanged[places]
+        for number in np.unique(which).tolist():
+            yield self.changes.patterns[number], places[which == number]
+
+    def set_positions(self, pattern: tuple[int, ...]) -> tuple[int, ...]:
+        """What an update of a row that keeps its key sets."""
+        kept = {*pattern, *self.shape.key}
+        return tuple(position for position in range(len(self.shape.columns)) if position not in kept)
+
+    def in_rows(self, places: Numbers) -> Iterator[_Change]:
+        """These changes, row by row."""
+        changes, names = self.changes, self.shape.columns
+        new_at, old_at = self._new_at[places], self._old_at[places]
+        after = _tuples(_rows(changes.new, new_at[new_at >= 0]), names)
+        before = _tuples(_rows(changes.old, old_at[old_at >= 0]), names)
+        for operation, old_kind, unchanged, has_new, has_old in zip(
+            changes.operations[places].tolist(),
+            changes.old_kinds[places].tolist(),
+            changes.unchanged[places].tolist(),
+            (new_at >= 0).tolist(),
+            (old_at >= 0).tolist(),
+            strict=True,
+        ):
+            yield _Change(
+                Operation(operation),
+                next(before) if has_old else None,
+                old_kind,
+                next(after) if has_new else None,
+                changes.patterns[unchanged],
+            )
+
+
+def _joined(batch: pa.RecordBatch, shape: TableShape) -> pa.Array:
+    """The key of each row as one value; no value of PostgreSQL's holds a NUL."""
+    if not batch.num_rows:
+        return pa.array([], pa.binary())
+    columns = [batch.column(shape.columns[position]) for position in shape.key]
+    return columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, b"\0")
+
+
+def _rows(batch: pa.RecordBatch, at: Numbers) -> pa.RecordBatch:
+    """These rows of a batch, which are ascending; without copying where they follow each other."""
+    if len(at) and at[-1] - at[0] + 1 == len(at):
+        return batch.slice(int(at[0]), len(at))
+    return batch.take(pa.array(at))
+
+
+def _tuples(rows: pa.RecordBatch, names: Sequence[str]) -> Iterator[_Row]:
+    """Rows of values in the order of ``names``; null where the batch lacks a column."""
+    if not names:
+        return iter([()] * rows.num_rows)
+    held = set(rows.schema.names)
+    return zip(
+        *(rows.column(name).to_pylist() if name in held else [None] * rows.num_rows for name in names), strict=True
+    )
 
 
 class _Accepted(NamedTuple):
@@ -99,51 +213,121 @@ class Applier:
         value = held.get_value(0, 0) if held.ntuples else None
         return Lsn.parse(value.decode()) if value is not None else None
 
-    async def run(self, run: Run, new: Images | None, old: Images | None) -> None:
-        """Apply one run of changes."""
-        shape = self._shapes[run.table]
-        if run.operation is Operation.INSERT and new is not None and run.count >= _COPY_ROWS:
-            await self.flush()
-            await copy_in(
-                self._connection, run.table, shape.columns, _blocks(new.batch.slice(run.new_start, run.count))
-            )
-            return
-        what = f"{run.operation} of {run.table}"
-        for offset in range(run.count):
-            self._queue(shape, run, new, old, offset, what)
-            if self._pipeline.is_full:
-                await self.flush()
+    async def apply(self, window: Window, start: int, stop: int) -> None:
+        """Apply the changes and truncations of a masked window whose places are from ``start`` to before ``stop``.
 
-    def _queue(
-        self, shape: TableShape, run: Run, new: Images | None, old: Images | None, offset: int, what: str
-    ) -> None:
-        after = new.row(run.new_start + offset) if new is not None and run.new_start >= 0 else None
-        before = old.row(run.old_start + offset) if old is not None and run.old_start >= 0 else after
-        if run.operation is Operation.INSERT and after is not None:
+        Raises ``ServerFailed``, and the transaction is then the caller's to give up.
+        """
+        for truncation in window.truncations:
+            if start <= truncation.order < stop:
+                await self._apply_changes(window, start, truncation.order)
+                self._pipeline.execute(statements.truncate(truncation.tables))
+                start = truncation.order + 1
+        await self._apply_changes(window, start, stop)
+        await self._exchange()
+
+    async def _apply_changes(self, window: Window, start: int, stop: int) -> None:
+        """Tables have no order among each other: nothing in the copy looks from one to another (replica mode)."""
+        parts = {table: changes.between(start, stop) for table, changes in window.changes.items()}
+        found = [_Part(self._shapes[table], changes) for table, changes in parts.items() if len(changes)]
+        for part in found:
+            self._marks.observe(part.shape.table, part.changes.new)
+        steps = [(part, list(part.steps())) for part in found]
+        if any(step.operation is not None for _, planned in steps for step in planned):
+            if await self._tried_at_once(steps):
+                return
+            steps = [(part, [Step(None, np.arange(len(part.changes)))]) for part in found]
+        for part, planned in steps:
+            for step in planned:
+                await self._one_by_one(part, step.places)
+
+    async def _tried_at_once(self, steps: list[tuple[_Part, list[Step]]]) -> bool:
+        """Apply steps, or nothing if they clash: a unique value may move between rows, which only the changes' own
+        order can follow. What is truly wrong fails there again, and is told from there."""
+        await self._exchange()
+        self._pipeline.execute("SAVEPOINT tezcat_steps")
+        try:
+            for part, planned in steps:
+                for step in planned:
+                    if step.operation is None:
+                        await self._one_by_one(part, step.places)
+                    else:
+                        await self._at_once(part, step.operation, step.places)
+            # Before the release: that a row was missed is no error to the server.
+            await self._pipeline.flush()
+        except Interrupted:
+            raise
+        except (RowsMissed, ServerFailed):
+            self._pipeline.clear()
+            self._pipeline.execute("ROLLBACK TO SAVEPOINT tezcat_steps")
+            await self._exchange()
+            return False
+        self._pipeline.execute("RELEASE SAVEPOINT tezcat_steps")
+        return True
+
+    async def _at_once(self, part: _Part, operation: Operation, places: Numbers) -> None:
+        """Changes of different rows, all of one operation."""
+        shape, what = part.shape, f"{operation} of {part.shape.table}"
+        if operation is Operation.INSERT:
+            rows = part.new_rows(places)
+            if len(places) >= _COPY_ROWS or not shape.columns or not shape.is_read_as_text:
+                await self._pipeline.flush()
+                await copy_in(self._connection, shape.table, shape.columns, _blocks(rows))
+            else:
+                self._send(statements.insert_many(shape), rows.columns, what)
+        elif operation is Operation.DELETE:
+            self._send(statements.delete_many(shape), part.keys(places), what)
+        else:
+            # An update without an old image is found by its new key.
+            for pattern, same in part.by_pattern(places):
+                positions = part.set_positions(pattern)
+                if not positions:
+                    await self._one_by_one(part, same)
+                    continue
+                rows = part.new_rows(same)
+                columns = [rows.column(position) for position in (*positions, *shape.key)]
+                self._send(statements.update_many(shape, positions), columns, what)
+        if self._pipeline.is_full:
+            await self._pipeline.flush()
+
+    def _send(self, statement: str, columns: Sequence[pa.Array], what: str) -> None:
+        arrays = [text_array(column) for column in columns]
+        self._pipeline.execute(statement, arrays, is_binary=True, expect=len(columns[0]), what=what)
+
+    async def _one_by_one(self, part: _Part, places: Numbers) -> None:
+        for change in part.in_rows(places):
+            self._queue(part.shape, change)
+            if self._pipeline.is_full:
+                await self._exchange()
+
+    def _queue(self, shape: TableShape, change: _Change) -> None:
+        what = f"{change.operation} of {shape.table}"
+        after = change.after
+        if change.operation is Operation.INSERT and after is not None:
             self._pipeline.execute(statements.insert(shape), after, expect=1, what=what)
             return
+        before = change.before if change.before is not None else after
         if before is None or not shape.key:
             raise ServerFailed(
                 f"the stream brought the {what}, which has no replica identity to find the row by.",
                 hint="Give the table a primary key or REPLICA IDENTITY FULL in production, then clone again.",
             )
         key = tuple(before[position] for position in shape.key)
-        if run.operation is Operation.DELETE:
+        if change.operation is Operation.DELETE:
             self._pipeline.execute(statements.delete(shape), key, expect=1, what=what)
         elif after is not None:
-            moved = before is not after
             positions = tuple(
                 position
                 for position in range(len(shape.columns))
-                if position not in run.unchanged
+                if position not in change.unchanged
                 # An identity column that may not be set is left alone where it is known that it did not change.
                 and not (
                     position in shape.always_identity
                     and after[position] == before[position]
-                    and (position in shape.key or run.old_is_full)
+                    and (position in shape.key or change.old_kind == OldImage.FULL)
                 )
                 # The key is the row's address; setting it to itself would touch its indexes for nothing.
-                and not (position in shape.key and shape.key_is_unique and not moved)
+                and not (position in shape.key and shape.key_is_unique and before is after)
             )
             if not positions:
                 statement = statements.find(shape)
@@ -153,14 +337,6 @@ class Applier:
                 statement = statements.update(shape, positions)
             values = tuple(after[position] for position in positions)
             self._pipeline.execute(statement, values + key, expect=1, what=what)
-
-    async def truncate(self, truncation: Truncation) -> None:
-        """Empty tables as production did."""
-        self._pipeline.execute(statements.truncate(truncation.tables))
-
-    async def flush(self) -> None:
-        """Send what is queued and check it. Raises ``ServerFailed``."""
-        await self._exchange()
 
     async def _exchange(self) -> list[PGresult]:
         try:
@@ -176,11 +352,6 @@ class Applier:
                 "the copy is no longer what production was.",
                 hint="Something else writes to the copy, or it was changed by hand; clone again.",
             ) from None
-
-    def observe(self, new: Mapping[TableName, Images]) -> None:
-        """Let the sequences know which values a masked window brings."""
-        for table, images in new.items():
-            self._marks.observe(table, images.batch)
 
     async def commit(self, end_lsn: Lsn, source_time: datetime) -> None:
         """Move the progress and commit, all or nothing. Raises ``ServerFailed`` when another runner took over."""

@@ -30,3 +30,16 @@ async def read_columns(connection: Connection) -> dict[TableName, dict[str, Copy
         if column is not None:
             columns[column] = CopyColumn(type_name, is_generated)
     return tables
+
+
+async def read_converted_types(connection: Connection) -> frozenset[str]:
+    """The types (``typname``, of an array its element's) that a cast makes from text by a function of its own, which
+    need not read what the type's input reads. Raises ``ServerFailed``."""
+    rows = await fetch(
+        connection,
+        """SELECT DISTINCT coalesce(e.typname, t.typname)
+             FROM pg_cast c JOIN pg_type t ON t.oid = c.casttarget
+             LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
+            WHERE c.castsource = 'text'::regtype AND c.castmethod = 'f'""",
+    )
+    return frozenset(name for (name,) in rows)

@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import psycopg
+from psycopg import pq
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
@@ -30,6 +31,7 @@ class Pipeline:
         self._connection = connection
         self._pgconn = connection.pgconn
         self._prepared: dict[str, bytes] = {}
+        self._names = 0
         self._queue: list[_Queued] = []
         self._queued_bytes = 0
 
@@ -43,12 +45,17 @@ class Pipeline:
         statement: str,
         parameters: Sequence[bytes | None] = (),
         *,
+        is_binary: bool = False,
         expect: int | None = None,
         what: str = "",
     ) -> None:
-        """Queue a statement with text parameters; it is prepared at its first use."""
-        self._queue.append(_Queued(statement, parameters, expect, what))
+        """Queue a statement with its parameters, all in text format or all binary; it is prepared at its first use."""
+        self._queue.append(_Queued(statement, parameters, is_binary, expect, what))
         self._queued_bytes += sum(map(len, filter(None, parameters)))
+
+    def clear(self) -> None:
+        """Forget what is queued."""
+        self._queue, self._queued_bytes = [], 0
 
     async def flush(self) -> list[PGresult]:
         """Send what is queued; the statements' results in order.
@@ -60,18 +67,23 @@ class Pipeline:
             return []
         queue, self._queue, self._queued_bytes = self._queue, [], 0
         pgconn = self._pgconn
+        sent: list[_Queued | bytes] = []
+        preparing: dict[bytes, str] = {}
         try:
             pgconn.enter_pipeline_mode()
-            expectations: list[_Queued | None] = []
             for queued in queue:
                 name = self._prepared.get(queued.statement)
                 if name is None:
-                    name = b"tezcat_%d" % len(self._prepared)
+                    # Never the same twice: one whose preparation failed, or was not awaited, may be there or not.
+                    self._names += 1
+                    name = b"tezcat_%d" % self._names
                     self._prepared[queued.statement] = name
+                    preparing[name] = queued.statement
                     pgconn.send_prepare(name, queued.statement.encode())
-                    expectations.append(None)
-                pgconn.send_query_prepared(name, queued.parameters)
-                expectations.append(queued)
+                    sent.append(name)
+                formats = [pq.Format.BINARY] * len(queued.parameters) if queued.is_binary else None
+                pgconn.send_query_prepared(name, queued.parameters, formats)
+                sent.append(queued)
             pgconn.pipeline_sync()
             try:
                 results = await self._connection.wait(_exchange(pgconn))
@@ -79,16 +91,23 @@ class Pipeline:
                 # When cancelled too: psycopg has then read all results. It fails only where the connection is lost.
                 with contextlib.suppress(psycopg.Error):
                     pgconn.exit_pipeline_mode()
+            for result, what in zip(results, sent, strict=True):
+                if isinstance(what, bytes) and result.status == ExecStatus.COMMAND_OK:
+                    del preparing[what]
         except psycopg.Error as error:
             raise failure(error) from None
-        return [
-            result for result, queued in zip(results, expectations, strict=True) if _checked(result, queued) is not None
-        ]
+        finally:
+            for statement in preparing.values():
+                del self._prepared[statement]
+        for result, what in zip(results, sent, strict=True):
+            _check(result, what)
+        return [result for result, what in zip(results, sent, strict=True) if not isinstance(what, bytes)]
 
 
 class _Queued(NamedTuple):
     statement: str
     parameters: Sequence[bytes | None]
+    is_binary: bool
     expect: int | None
     what: str
 
@@ -96,13 +115,11 @@ class _Queued(NamedTuple):
         return f"_Queued({self.what!r}, {len(self.parameters)} parameters)"
 
 
-def _checked(result: PGresult, queued: _Queued | None) -> _Queued | None:
-    # A statement whose preparation failed is not prepared; the caller gives up this connection.
+def _check(result: PGresult, sent: _Queued | bytes) -> None:
     if result.status in (ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED):
         raise result_failure(result)
-    if queued is not None and queued.expect is not None and result.command_tuples != queued.expect:
-        raise RowsMissed(queued.what, queued.expect, result.command_tuples or 0)
-    return queued
+    if isinstance(sent, _Queued) and sent.expect is not None and result.command_tuples != sent.expect:
+        raise RowsMissed(sent.what, sent.expect, result.command_tuples or 0)
 
 
 def _exchange(pgconn: PGconn) -> Generator[Wait, Ready | int, list[PGresult]]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
 
-from capture.model import ReplicaIdentity, Table, TableName, quote_identifier
+from capture.model import Column, ReplicaIdentity, Table, TableName, quote_identifier
 
 _STRINGS = frozenset({"text", "varchar", "bpchar", "name"})
+_BITS = frozenset({"bit", "varbit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class TableShape:
     whether they do so uniquely, and which are GENERATED ALWAYS AS IDENTITY (an UPDATE may not set those).
 
     ``types`` are as ``format_type`` prints them; ``casts`` are ``::type``, or nothing where text is assigned as it is.
+    ``is_read_as_text`` tells that a cast from text reads every value as the type's own input does, so that values may
+    come in arrays of text.
     """
 
     table: TableName
@@ -27,10 +30,12 @@ class TableShape:
     key: tuple[int, ...]
     key_is_unique: bool
     always_identity: frozenset[int]
+    is_read_as_text: bool
 
     @classmethod
-    def of(cls, table: Table) -> Self:
-        """The shape of a table of the catalog."""
+    def of(cls, table: Table, converted: frozenset[str]) -> Self:
+        """The shape of a table of the catalog. ``converted`` are the types that a cast makes from text by a function
+        of its own, by their ``typname``."""
         columns = table.copied_columns
         positions = {column.name: position for position, column in enumerate(columns)}
         key = table.identity_columns
@@ -55,7 +60,20 @@ class TableShape:
             key=tuple(positions[name] for name in key),
             key_is_unique=is_unique,
             always_identity=frozenset(positions[column.name] for column in columns if column.identity == "a"),
+            is_read_as_text=not any(column.base_type in converted or _is_cut(column) for column in columns),
         )
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether changes of many rows may be one statement: a row must be found by its key, and an update must be able
+        to set what it brings."""
+        return self.key_is_unique and self.is_read_as_text and self.always_identity <= set(self.key)
+
+
+def _is_cut(column: Column) -> bool:
+    """Whether a cast to the column's type would cut a value that is too long, where an assignment is an error."""
+    has_length = column.typmod != -1 or column.max_length is not None
+    return has_length and (column.base_type in _BITS or (column.base_type in _STRINGS and column.is_array))
 
 
 def _names(shape: TableShape, positions: Sequence[int]) -> str:
@@ -124,6 +142,49 @@ def replace(shape: TableShape, positions: tuple[int, ...]) -> str:
         f" INSERT INTO {shape.table} ({_names(shape, range(len(shape.columns)))}) OVERRIDING SYSTEM VALUE"
         f" SELECT {values} FROM gone"
     )
+
+
+# The statements over many rows take one text[] a column. An assignment from text to a string type checks its length; a
+# cast to it would cut.
+
+
+def _unnested(positions: Sequence[int]) -> str:
+    arrays = ", ".join(f"${number}::text[]" for number in range(1, len(positions) + 1))
+    return f"unnest({arrays}) AS given({', '.join(f'c{position}' for position in positions)})"
+
+
+def _matched(shape: TableShape) -> str:
+    return " AND ".join(
+        f"held.{quote_identifier(shape.columns[position])} = given.c{position}::{shape.types[position]}"
+        for position in shape.key
+    )
+
+
+@lru_cache(maxsize=4096)
+def insert_many(shape: TableShape) -> str:
+    """Parameters: all columns in order."""
+    positions = range(len(shape.columns))
+    overriding = " OVERRIDING SYSTEM VALUE" if shape.always_identity else ""
+    values = ", ".join(f"given.c{position}{shape.casts[position]}" for position in positions)
+    into = f"{shape.table} ({_names(shape, positions)}){overriding}"
+    return f"INSERT INTO {into} SELECT {values} FROM {_unnested(positions)}"
+
+
+@lru_cache(maxsize=4096)
+def update_many(shape: TableShape, positions: tuple[int, ...]) -> str:
+    """Parameters: the values of the columns at ``positions``, none of the key, then the key's values."""
+    assignments = ", ".join(
+        f"{quote_identifier(shape.columns[position])} = given.c{position}{shape.casts[position]}"
+        for position in positions
+    )
+    unnested = _unnested((*positions, *shape.key))
+    return f"UPDATE ONLY {shape.table} AS held SET {assignments} FROM {unnested} WHERE {_matched(shape)}"
+
+
+@lru_cache(maxsize=4096)
+def delete_many(shape: TableShape) -> str:
+    """Parameters: the key's values."""
+    return f"DELETE FROM ONLY {shape.table} AS held USING {_unnested(shape.key)} WHERE {_matched(shape)}"
 
 
 def truncate(tables: Sequence[TableName]) -> str:

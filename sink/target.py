@@ -8,12 +8,17 @@ server's message of a class that can quote values is left out, its table and con
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+import re
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import psycopg
+from psycopg.adapt import Buffer, Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
@@ -22,6 +27,16 @@ from capture.model import BadInput, DatabaseIdentity, Interrupted, Refused, Serv
 
 Connection = psycopg.AsyncConnection[TupleRow]
 
+# Half-open connections end within a minute, those with something on its way (tcp_user_timeout) and those without.
+_PATIENCE_MS: Final = 60_000
+_CONNECTION_DEFAULTS: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": _PATIENCE_MS,
+}
+
 # Text goes in and comes out as production's sessions print it, or the bytes would differ where the data do not. A
 # commit is durable unless we say otherwise, whatever the server's or the role's default is: production is told so.
 _SETTINGS: Final = (
@@ -29,6 +44,15 @@ _SETTINGS: Final = (
     " -c xmlbinary=base64 -c lc_monetary=C -c search_path=pg_catalog -c row_security=off"
     " -c synchronous_commit=local -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
 )
+
+# What only some versions know. The server, too, notices within a minute that we are gone, also while we wait for a
+# lock: until then what we left behind would keep the next runner out.
+_LATER_SETTINGS: Final = """SELECT set_config(name, value, false) FROM pg_settings JOIN (VALUES
+    ('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('tcp_keepalives_idle', '30'),
+    ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '60s'),
+    ('client_connection_check_interval', '2s')) AS ours (name, value) USING (name)
+  -- Where the platform cannot do it, the server refuses the setting.
+  WHERE name <> 'client_connection_check_interval' OR version() ~ '(linux|darwin|bsd)'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +74,7 @@ class TargetAddress:
             ) from None
         # Of two options for one setting the server takes the later.
         options = f"{parameters.get('options') or ''} {_SETTINGS}".strip()
-        parameters = {"connect_timeout": 10, **parameters, "client_encoding": "UTF8", "options": options}
+        parameters = {**_CONNECTION_DEFAULTS, **parameters, "client_encoding": "UTF8", "options": options}
         return cls(name, make_conninfo("", **{key: value for key, value in parameters.items() if value is not None}))
 
     @property
@@ -59,6 +83,11 @@ class TargetAddress:
         parameters = conninfo_to_dict(self.conninfo)
         host = parameters.get("host") or parameters.get("hostaddr") or "localhost"
         return f"{self.name} ({host}:{parameters.get('port') or 5432}/{parameters.get('dbname') or ''})"
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which an answer that is due will not come: ``tcp_user_timeout``, here not of TCP alone."""
+        return (int(conninfo_to_dict(self.conninfo)["tcp_user_timeout"] or 0) or _PATIENCE_MS) / 1000
 
 
 class Standing(StrEnum):
@@ -83,6 +112,8 @@ async def connect(
     except psycopg.Error as error:
         raise connection_failure(error, address) from None
     try:
+        if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            await _pass_bytes(connection)
         identity = await read_identity(connection)
         if identity in productions:
             raise Refused(
@@ -90,6 +121,7 @@ async def connect(
                 f"(system identifier {identity.system_identifier}): a copy never overwrites production.",
                 hint="Correct the database_url of that environment.",
             )
+        await fetch(connection, _LATER_SETTINGS)
         await connection.set_autocommit(autocommit)
     except BaseException:
         await connection.close()
@@ -97,10 +129,61 @@ async def connect(
     return connection
 
 
+class _Utf8(Loader):
+    """Text of a database in SQL_ASCII: names, which are production's, and what we wrote ourselves."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode("utf-8", "replace")
+
+
+async def _pass_bytes(connection: Connection) -> None:
+    """SQL_ASCII is no encoding: rows go in and come out byte by byte, and production's do too."""
+    await fetch(connection, "SET client_encoding = 'SQL_ASCII'")
+    for name in ("text", "name", "varchar", "bpchar"):
+        connection.adapters.register_loader(name, _Utf8)
+
+
+async def refuse_other_encoding(connection: Connection, address: TargetAddress, encoding: str) -> None:
+    """Raise ``Refused`` where the target cannot hold every text of a production in ``encoding`` as it is there.
+
+    UTF8 holds what any other encoding does. SQL_ASCII tells nobody what its bytes mean, so they fit only itself.
+    """
+    theirs = connection.info.parameter_status("server_encoding")
+    if theirs == encoding or (theirs == "UTF8" and encoding != "SQL_ASCII"):
+        return
+    fitting = "SQL_ASCII" if encoding == "SQL_ASCII" else " or ".join(dict.fromkeys((encoding, "UTF8")))
+    raise Refused(
+        f"production's encoding is {encoding}, and environment {address.label} has {theirs}, which cannot hold all of "
+        "its text as it is.",
+        hint=f"Make the target's database with an encoding that can, {fitting}: CREATE DATABASE ... "
+        f"ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0;",
+    )
+
+
 async def read_identity(connection: Connection) -> DatabaseIdentity:
     """Which database of which cluster this is."""
     rows = await fetch(connection, "SELECT system_identifier::text, current_database() FROM pg_control_system()")
     return DatabaseIdentity(*rows[0])
+
+
+class Backend(NamedTuple):
+    """A session as the server knows it; pids come again, so it has its start beside it."""
+
+    pid: int
+    started: datetime
+
+
+async def backend(connection: Connection) -> Backend:
+    """The server's side of a connection."""
+    rows = await fetch(connection, "SELECT pid, backend_start FROM pg_stat_get_activity(pg_backend_pid())")
+    return Backend(*rows[0])
+
+
+async def end_backend(connection: Connection, left: Backend) -> None:
+    """Have the server end a session of ours that it has not given up, though we have."""
+    await fetch(
+        connection, "SELECT pg_terminate_backend(pid) FROM pg_stat_get_activity(%s) WHERE backend_start = %s", left
+    )
 
 
 async def fetch(connection: Connection, statement: str, parameters: tuple[Any, ...] = ()) -> list[TupleRow]:
@@ -110,6 +193,19 @@ async def fetch(connection: Connection, statement: str, parameters: tuple[Any, .
         return await cursor.fetchall() if cursor.description else []
     except psycopg.Error as error:
         raise failure(error) from None
+
+
+@asynccontextmanager
+async def transaction(connection: Connection) -> AsyncIterator[None]:
+    """A transaction, committed when the block ends well and rolled back when it raises. Raises ``ServerFailed``."""
+    await fetch(connection, "BEGIN")
+    try:
+        yield
+        await fetch(connection, "COMMIT")
+    except BaseException:
+        with contextlib.suppress(ServerFailed):
+            await fetch(connection, "ROLLBACK")
+        raise
 
 
 async def standing(connection: Connection) -> Standing:
@@ -131,26 +227,73 @@ async def standing(connection: Connection) -> Standing:
 # ---------------------------------------------------------------------------------------------------- errors
 
 
+class _Refusal(NamedTuple):
+    """What a server, or the way to it, says of a connection that it does not take."""
+
+    pattern: str
+    message: str
+    hint: str
+    passes: bool = False
+
+
+_REFUSALS: Final = (
+    _Refusal(
+        r"password authentication failed|no password supplied",
+        "refused the password",
+        "Correct the password in that environment's database_url.",
+    ),
+    _Refusal(r'database ".*" does not exist', "has no such database", "Create it first: CREATE DATABASE ..."),
+    _Refusal(r'role ".*" does not exist', "has no such role", "Create the role or correct the database_url."),
+    _Refusal(
+        r"no pg_hba\.conf entry|pg_hba\.conf rejects",
+        "lets this user in from here by no line of its pg_hba.conf",
+        "Ask its administrator.",
+    ),
+    _Refusal(
+        r"does not support SSL",
+        "offers no TLS, which its database_url demands",
+        "Correct sslmode, or have the server's ssl turned on.",
+    ),
+    _Refusal(
+        r"certificate|signature failure|unable to get local issuer",
+        "has a TLS certificate that could not be verified",
+        "Give the authority's certificate with sslrootcert=PATH in the database_url, and the host by the name that "
+        "the certificate bears.",
+    ),
+    _Refusal(
+        r"could not translate host name|[Nn]ame or service not known|failed to resolve host|No address associated",
+        "has a host whose name cannot be resolved",
+        "Correct the host in that environment's database_url.",
+    ),
+    _Refusal(
+        r"server closed the connection unexpectedly|received invalid response to SSL negotiation"
+        r"|expected authentication request",
+        "hangs up, or is no PostgreSQL server",
+        "Correct host and port in that environment's database_url; a server that is in trouble says why in its log.",
+        passes=True,
+    ),
+    _Refusal(
+        r"too many clients|remaining connection slots|too many connections",
+        "takes no more connections",
+        "Wait, or raise max_connections there.",
+        passes=True,
+    ),
+    _Refusal(
+        r"database system is (?:starting up|shutting down|in recovery mode|not yet accepting|not accepting)",
+        "is starting or stopping",
+        "Try again when it is up.",
+        passes=True,
+    ),
+)
+
+
 def connection_failure(error: psycopg.Error, address: TargetAddress) -> ServerFailed:
     """Why a connection could not be made, and what to do."""
-    text = str(error)
     where = f"environment {address.label}"
-    if "password authentication failed" in text or "no password supplied" in text:
-        return ServerFailed(
-            f"{where} refused the password.", hint="Correct the password in that environment's database_url."
-        )
-    if 'database "' in text and "does not exist" in text:
-        return ServerFailed(f"{where}: there is no such database.", hint="Create it first: CREATE DATABASE ...")
-    if 'role "' in text and "does not exist" in text:
-        return ServerFailed(f"{where}: there is no such role.", hint="Create the role or correct the database_url.")
-    if "no pg_hba.conf entry" in text or "pg_hba.conf rejects" in text:
-        return ServerFailed(
-            f"{where} lets this user in from here by no line of its pg_hba.conf.", hint="Ask its administrator."
-        )
-    if "does not support SSL" in text:
-        return ServerFailed(
-            f"{where} offers no TLS, which its database_url demands.", hint="Correct sslmode or the server."
-        )
+    for refusal in _REFUSALS:
+        if re.search(refusal.pattern, str(error)):
+            kind = Interrupted if refusal.passes else ServerFailed
+            return kind(f"{where} {refusal.message}.", hint=refusal.hint)
     return Interrupted(
         f"{where} cannot be reached.", hint="Check that the server runs, and the host and port in database_url."
     )
@@ -159,7 +302,7 @@ def connection_failure(error: psycopg.Error, address: TargetAddress) -> ServerFa
 # Of these SQLSTATE classes the primary message names objects only: syntax and access (42), resources (53), limits
 # (54), prerequisite state (55), intervention (57), system (58), configuration (F0), features (0A).
 _SPEAKABLE: Final = frozenset({"42", "53", "54", "55", "57", "58", "F0", "0A", "25", "08", "40", "3F", "3D", "28"})
-_RECOVERABLE: Final = frozenset({"08", "40", "53", "57"})
+_RECOVERABLE: Final = ("08", "40", "53", "57", "55P03")  # and a lock that was not to be had in time
 
 
 def failure(error: psycopg.Error) -> ServerFailed:
@@ -211,11 +354,12 @@ def describe(
     if constraint:
         where += f", constraint {quote_identifier(constraint)}"
     said = f": {message}" if message and sqlstate[:2] in _SPEAKABLE else ""
-    kind = Interrupted if sqlstate[:2] in _RECOVERABLE else ServerFailed
+    kind = Interrupted if sqlstate.startswith(_RECOVERABLE) else ServerFailed
     return kind(f"the target failed with SQLSTATE {sqlstate}{where}{said}.", hint=_HINTS.get(sqlstate, ""))
 
 
 _HINTS: Final = {
+    "22P05": "A masked value holds a character that the target's encoding lacks; clone into a database in UTF8.",
     "23505": "A row that was written into the copy by hand may stand in the way; remove it, or clone again.",
     "23514": "A masked value breaks a CHECK constraint; choose another mask for its column.",
     "22001": "A masked value is too long for its column; choose another mask.",

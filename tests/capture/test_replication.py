@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
 
-from capture import events
+from capture import events, replication
 from capture.model import Interrupted, Lsn, ServerFailed
 from capture.pgoutput import Decoder
 from capture.replication import ReplicationSession, ReplicationStream
 from capture.replication_protocol import Keepalive, XLogData, parse_copy_data
 from capture.slots import slot_state
-from capture.source import SourceConnection, connect
-from tests.fix_postgres import Database
+from capture.source import SourceAddress, SourceConnection, connect
+from tests.faults.inject import Cluster
+from tests.fix_postgres import Database, Server
 from tests.fix_source import source_address
 
 NAME = "tezcat_replication"
@@ -56,6 +59,15 @@ async def inserts(stream: ReplicationStream, decoder: Decoder, count: int) -> li
                 end = event.end_lsn if isinstance(event, events.Commit) else Lsn(0)
     stream.acknowledge(end)
     return found
+
+
+async def _read_to_the_end(stream: ReplicationStream) -> None:
+    """Acknowledge whatever comes; does not return, but may raise."""
+    async with asyncio.timeout(30):
+        while True:
+            for payload in await stream.read():
+                stream.acknowledge(parse_copy_data(payload).wal_end)
+            await stream.answer()
 
 
 async def test_a_snapshot_shows_what_the_stream_does_not_bring(
@@ -144,6 +156,62 @@ async def test_a_stream_that_the_server_ends_passes_by_itself(
         production.execute("SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE active")
         with pytest.raises(Interrupted):
             await inserts(stream, Decoder(1), 1)
+
+
+async def test_a_server_that_says_nothing_is_given_up(
+    production: Database, session: ReplicationSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked first; only one that does not answer is taken for dead, and the stream may try again."""
+    monkeypatch.setattr(replication, "_FEEDBACK_SECONDS", 0.1)
+    monkeypatch.setattr(SourceAddress, "patience", property(lambda _: 0.9))
+    slot = await session.create_slot(NAME, temporary=False)
+    async with await session.start(NAME, slot.consistent_point, ("p",), 1) as stream:
+        for _ in range(5):
+            assert all(isinstance(parse_copy_data(one), Keepalive) for one in await stream.read())
+        [[pid]] = production.execute(f"SELECT active_pid FROM pg_replication_slots WHERE slot_name = '{NAME}'")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(Interrupted):
+                await _read_to_the_end(stream)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def test_whoever_does_not_read_does_not_take_the_server_for_dead(
+    production: Database, session: ReplicationSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A target that is held for long keeps the stream."""
+    monkeypatch.setattr(replication, "_FEEDBACK_SECONDS", 0.05)
+    monkeypatch.setattr(SourceAddress, "patience", property(lambda _: 0.5))
+    slot = await session.create_slot(NAME, temporary=False)
+    production.execute(
+        "INSERT INTO public.streamed SELECT n, repeat('x', 1000) FROM generate_series(1, 30000) n",
+    )
+    async with await session.start(NAME, slot.consistent_point, ("p",), 1) as stream:
+        await asyncio.sleep(2)
+        assert len(await inserts(stream, Decoder(1), 30000)) == 30000
+
+
+async def test_a_server_that_shuts_down_says_so(server16: Server) -> None:
+    """The stream ended in good order, and may go on later; what was sent before is read."""
+    cluster, database = Cluster(server16), Database(server16, "shut_down")
+    server16.execute("CREATE DATABASE shut_down")
+    try:
+        database.execute(
+            "CREATE TABLE public.streamed (id int PRIMARY KEY, a text)", "CREATE PUBLICATION p FOR ALL TABLES"
+        )
+        async with await ReplicationSession.open(source_address(database), "tests") as session:
+            slot = await session.create_slot(NAME, temporary=False)
+            async with await session.start(NAME, slot.consistent_point, ("p",), 1) as stream:
+                database.execute("INSERT INTO public.streamed VALUES (1)")
+                stopping = asyncio.create_task(cluster.stop("fast"))
+                assert await inserts(stream, Decoder(1), 1) == [b"1"]
+                with pytest.raises(Interrupted, match="ended the stream"):
+                    await _read_to_the_end(stream)
+                await stopping
+    finally:
+        await cluster.start()
+        server16.execute(f"SELECT pg_drop_replication_slot('{NAME}')", "DROP DATABASE shut_down WITH (FORCE)")
 
 
 async def test_a_slot_that_is_gone_is_named(session: ReplicationSession) -> None:

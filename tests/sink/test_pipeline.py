@@ -108,6 +108,71 @@ async def test_a_failed_statement_is_told_without_its_values(connection: Connect
     assert await rows(connection) == []
 
 
+async def test_a_failed_preparation_is_not_taken_for_prepared(connection: Connection) -> None:
+    """After a rollback to a savepoint the same statement is prepared anew, and so is what stood behind it."""
+    pipeline = Pipeline(connection)
+    late, behind = "INSERT INTO late VALUES ($1)", "INSERT INTO t VALUES ($1, 'behind')"
+    pipeline.execute("BEGIN")
+    pipeline.execute("SAVEPOINT s")
+    await pipeline.flush()
+    for _ in range(2):
+        pipeline.execute("INSERT INTO t VALUES ($1, 'before')", (b"1",), expect=1)
+        pipeline.execute(late, (b"7",), expect=1)
+        pipeline.execute(behind, (b"2",), expect=1)
+        with pytest.raises(ServerFailed, match="SQLSTATE 42P01"):
+            await pipeline.flush()
+        pipeline.execute("ROLLBACK TO SAVEPOINT s")
+        await pipeline.flush()
+    pipeline.execute("CREATE TEMPORARY TABLE late (id int)")
+    pipeline.execute(late, (b"7",), expect=1)
+    pipeline.execute(behind, (b"2",), expect=1)
+    pipeline.execute("COMMIT")
+    await pipeline.flush()
+    assert await rows(connection) == [(2, "behind")]
+    assert await fetch(connection, "SELECT id FROM late") == [(7,)]
+
+
+async def test_a_statement_is_prepared_once(connection: Connection) -> None:
+    """However often it is used, also when another one failed meanwhile."""
+    pipeline = Pipeline(connection)
+    for number in range(3):
+        pipeline.execute("INSERT INTO t VALUES ($1, 'same')", (b"%d" % number,), expect=1)
+        await pipeline.flush()
+        pipeline.execute("SELECT 1 / $1::int", (b"0",))
+        with pytest.raises(ServerFailed, match="22012"):
+            await pipeline.flush()
+    found = await fetch(connection, "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'INSERT%'")
+    assert found == [(1,)]
+
+
+async def test_parameters_may_be_binary(connection: Connection) -> None:
+    """All of a statement, or none; NULL is NULL either way."""
+    pipeline = Pipeline(connection)
+    pipeline.execute("SELECT $1::int + 1, $2::text", (b"\0\0\1\0", None), is_binary=True)
+    pipeline.execute("SELECT $1::int + 1, $2::text", (b"256", None))
+    [binary, text] = await pipeline.flush()
+    assert [binary.get_value(0, 0), text.get_value(0, 0)] == [b"257", b"257"]
+    assert [binary.get_value(0, 1), text.get_value(0, 1)] == [None, None]
+
+
+async def test_what_is_queued_can_be_forgotten(connection: Connection) -> None:
+    """Nothing of it is sent, and the pipeline is empty."""
+    pipeline = Pipeline(connection)
+    for number in range(5000):
+        pipeline.execute("INSERT INTO t VALUES ($1, 'forgotten')", (b"%d" % number,))
+    assert pipeline.is_full
+    pipeline.clear()
+    assert not pipeline.is_full
+    assert await pipeline.flush() == []
+    assert await rows(connection) == []
+
+
+def test_what_is_queued_shows_no_value() -> None:
+    """In a repr."""
+    queued = pipeline_module._Queued("INSERT", (b"canary",), False, 1, "insert of t")
+    assert "canary" not in repr(queued)
+
+
 async def test_a_lost_connection_passes_by_itself(
     connection: Connection, open_target: OpenTarget, shared: Database
 ) -> None:
@@ -134,3 +199,7 @@ async def test_a_cancelled_flush_leaves_the_connection_usable(connection: Connec
     assert connection.pgconn.pipeline_status == PipelineStatus.OFF
     await fetch(connection, "ROLLBACK")
     assert await rows(connection) == []
+    for _ in range(2):
+        pipeline.execute("SELECT 'never reached'")
+        [result] = await pipeline.flush()
+        assert result.get_value(0, 0) == b"never reached"

@@ -6,15 +6,20 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg
+import pyarrow as pa
 import pytest
 
 from capture.model import ReplicaIdentity, Table, TableName
 from sink import statements
+from sink.arrays import text_array
+from sink.columns import read_converted_types
 from sink.statements import TableShape
 from tests.fix_copy import OpenTarget, table_of
 from tests.fix_postgres import Database
 
 FULL = ReplicaIdentity.FULL
+# What a cast makes from text by a function of its own, in every database.
+CONVERTED = frozenset({"name", "char", "regclass", "xml"})
 
 
 async def touched(open_target: OpenTarget, database: Database, statement: str, *values: bytes | None) -> int:
@@ -30,7 +35,7 @@ def make(database: Database, table: Table, ddl: str, *rows: str) -> TableShape:
     database.execute(f"CREATE TABLE {table.name} ({ddl})")
     for row in rows:
         database.execute(f"INSERT INTO {table.name} OVERRIDING SYSTEM VALUE VALUES {row}")
-    return TableShape.of(table)
+    return TableShape.of(table, CONVERTED)
 
 
 def content(database: Database, shape: TableShape) -> list[tuple[Any, ...]]:
@@ -171,7 +176,7 @@ async def test_rows_are_told_apart_by_what_they_print(types: Database, open_targ
     connection = await open_target(types)
     await connection.execute("DROP TABLE IF EXISTS public.typed")
     await connection.execute(f"CREATE TABLE public.typed (a {type_name})".encode())
-    shape = TableShape.of(table_of("typed", {"a": type_name}, identity=FULL))
+    shape = TableShape.of(table_of("typed", {"a": type_name}, identity=FULL), CONVERTED)
     for value in (other, one, None):
         await touched(open_target, types, statements.insert(shape), None if value is None else value.encode())
     assert await touched(open_target, types, statements.delete(shape), one.encode()) == 1
@@ -194,7 +199,7 @@ async def test_a_key_that_is_checked_late_is_not_taken_for_unique(shared: Databa
             result = connection.pgconn.exec_params(statements.update(shape, (0, 1)).encode(), values)
             assert result.command_tuples == 1
     assert content(shared, shape) == [(2, "x"), (3, "y")]
-    immediate = TableShape.of(table_of("late", columns, key=("id",), identity=FULL))
+    immediate = TableShape.of(table_of("late", columns, key=("id",), identity=FULL), CONVERTED)
     assert immediate.key == (0,)
     assert immediate.key_is_unique
 
@@ -249,6 +254,113 @@ async def test_a_value_that_is_too_long_is_an_error_when_a_row_is_made_anew(
     assert result.error_field(psycopg.pq.DiagnosticField.SQLSTATE) == b"22001"
 
 
+# ---------------------------------------------------------------------------------------------------- many rows
+
+
+async def many(open_target: OpenTarget, database: Database, statement: str, *columns: list[bytes | None]) -> int:
+    """Run a statement over columns of values; how many rows it touched."""
+    connection = await open_target(database)
+    arrays = [text_array(pa.array(column, pa.binary())) for column in columns]
+    result = connection.pgconn.exec_params(
+        statement.encode(), arrays, param_formats=[psycopg.pq.Format.BINARY] * len(arrays)
+    )
+    assert not result.error_message, result.error_message.decode()
+    return result.command_tuples or 0
+
+
+async def test_many_rows_are_inserted_updated_and_deleted(shared: Database, open_target: OpenTarget) -> None:
+    """By a key of two columns; the count tells how many were there; names are quoted, NULL is NULL."""
+    table = table_of("Many", {"select": "bigint", 'k"': "text", "v": "text", "w": "jsonb"}, key=("select", 'k"'))
+    shape = make(shared, table, '"select" bigint, "k""" text, v text, w jsonb, PRIMARY KEY ("select", "k""")')
+    assert shape.takes_many
+    insert_many, delete_many = statements.insert_many(shape), statements.delete_many(shape)
+    columns = [b"1", b"1", b"2"], [b"a", b"b", b"a"], [b"x", None, b""], [b"{}", None, b"[1]"]
+    assert await many(open_target, shared, insert_many, *columns) == 3
+    assert content(shared, shape) == [(1, "a", "x", {}), (1, "b", None, None), (2, "a", "", [1])]
+    update_many = statements.update_many(shape, (2,))
+    assert await many(open_target, shared, update_many, [None, b"new"], [b"1", b"2"], [b"a", b"a"]) == 2
+    assert await many(open_target, shared, update_many, [b"y", b"z"], [b"1", b"9"], [b"b", b"a"]) == 1
+    assert content(shared, shape) == [(1, "a", None, {}), (1, "b", "y", None), (2, "a", "new", [1])]
+    assert await many(open_target, shared, delete_many, [b"1", b"9"], [b"b", b"b"]) == 1
+    assert content(shared, shape) == [(1, "a", None, {}), (2, "a", "new", [1])]
+
+
+async def test_many_rows_of_the_table_itself_are_changed(shared: Database, open_target: OpenTarget) -> None:
+    """A child by inheritance has rows of its own."""
+    table = table_of("parents", {"id": "bigint", "a": "text"}, key=("id",))
+    shape = make(shared, table, "id bigint PRIMARY KEY, a text", "(1, 'p')")
+    shared.execute("CREATE TABLE public.kids () INHERITS (public.parents)", "INSERT INTO public.kids VALUES (2, 'c')")
+    assert await many(open_target, shared, statements.update_many(shape, (1,)), [b"x", b"x"], [b"1", b"2"]) == 1
+    assert await many(open_target, shared, statements.delete_many(shape), [b"1", b"2"]) == 1
+    assert shared.execute("SELECT * FROM public.parents") == [(2, "c")]
+
+
+@pytest.mark.parametrize(
+    ("options", "takes"),
+    [
+        ({"key": ("id",)}, True),
+        ({"key": ("id",), "always": ("id",)}, True),
+        ({"key": ("id",), "always": ("n",)}, False),
+        ({"key": ("id",), "identity": FULL}, True),
+        ({"key": ("id",), "identity": FULL, "is_immediate": False}, False),
+        ({"identity": FULL}, False),
+        ({"key": ("id",), "identity": ReplicaIdentity.NOTHING}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_many_rows_need_a_key_and_columns_that_can_be_set(options: dict[str, Any], takes: bool) -> None:
+    """Otherwise their changes go one by one."""
+    assert TableShape.of(table_of("t", {"id": "bigint", "n": "bigint"}, **options), CONVERTED).takes_many is takes
+
+
+@pytest.mark.parametrize("base_type", ["text", "xml", "name", "char", "regclass"])
+@pytest.mark.parametrize("is_array", [False, True])
+def test_what_text_is_converted_to_is_not_read_as_text(base_type: str, is_array: bool) -> None:
+    """A cast would not read what the type's own input reads; nor would it in an array of them, or under a domain."""
+    table = table_of("t", {"id": "bigint", "a": "domain"}, key=("id",))
+    column = replace(table.columns[1], base_type=base_type, is_array=is_array)
+    shape = TableShape.of(replace(table, columns=(table.columns[0], column)), CONVERTED)
+    assert shape.is_read_as_text is shape.takes_many is (base_type == "text")
+
+
+@pytest.mark.parametrize(
+    ("base_type", "length", "is_array", "is_cut"),
+    [
+        ("varchar", 3, False, False),
+        ("varchar", 3, True, True),
+        ("varchar", None, True, False),
+        ("bpchar", 3, True, True),
+        ("bit", 3, False, True),
+        ("varbit", 3, False, True),
+        ("varbit", 3, True, True),
+        ("varbit", None, False, False),
+        ("numeric", 3, False, False),
+        ("numeric", 3, True, False),
+    ],
+)
+def test_what_a_cast_would_cut_is_not_read_as_text(
+    base_type: str, length: int | None, is_array: bool, is_cut: bool
+) -> None:
+    """A value that is too long is an error, also where many come at once."""
+    table = table_of("t", {"id": "bigint", "a": "any"}, key=("id",))
+    column = replace(table.columns[1], base_type=base_type, is_array=is_array, typmod=-1 if length is None else length)
+    shape = TableShape.of(replace(table, columns=(table.columns[0], column)), CONVERTED)
+    assert shape.is_read_as_text is not is_cut
+
+
+async def test_the_types_that_text_is_converted_to_are_found(shared: Database, open_target: OpenTarget) -> None:
+    """The server's own, and what the database adds; not what is only relabelled or read by its input."""
+    shared.execute(
+        "CREATE TYPE public.made AS (a int)",
+        "CREATE FUNCTION public.make(text) RETURNS public.made LANGUAGE sql AS $$ SELECT ROW(1)::public.made $$",
+        "CREATE CAST (text AS public.made) WITH FUNCTION public.make(text)",
+    )
+    found = await read_converted_types(await open_target(shared))
+    assert found >= CONVERTED | {"made"}
+    assert not found & {"varchar", "bpchar", "int4", "jsonb", "date", "uuid", "bytea"}
+
+
 # ----------------------------------------------------------------------------------------------------- truncate
 
 
@@ -278,7 +390,7 @@ async def test_truncate_does_not_restart_sequences(shared: Database, open_target
 
 def test_statements_are_made_once(shared: Database) -> None:
     """The same shape of change gives the same text, by which the server's prepared statement is found."""
-    shape = TableShape.of(table_of("same", {"id": "bigint", "a": "text"}, key=("id",)))
-    again = TableShape.of(table_of("same", {"id": "bigint", "a": "text"}, key=("id",)))
+    shape = TableShape.of(table_of("same", {"id": "bigint", "a": "text"}, key=("id",)), CONVERTED)
+    again = TableShape.of(table_of("same", {"id": "bigint", "a": "text"}, key=("id",)), CONVERTED)
     assert statements.update(shape, (1,)) is statements.update(again, (1,))
     assert statements.update(shape, (0, 1)) != statements.update(shape, (1,))
