@@ -3,14 +3,19 @@
 The mask gets what its whole domain has room for (the narrowest integer type, the smallest length), so that all columns
 of the domain show the same values. What the column's own type adds is wrapped around it: elements of arrays one by one,
 and the blanks of char(n) taken off before and put back after.
+
+Values are UTF-8 here, whatever the databases hold, but for a production in SQL_ASCII, whose bytes come as they are and
+mean nothing beyond ASCII. What the rules themselves write must be text that production's encoding has.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,20 +32,28 @@ from transform.masks.arrays import ArrayMask
 from transform.masks.base import ANY, MASKS, Build, Mask, MaskKind, Params, RowMask, Uniqueness, mask_kind
 from transform.rules import KEEP, NULL, ColumnRule
 
+_NO_ENCODING: Final = "SQL_ASCII"
+# Where Python's name is not PostgreSQL's, beside WIN1252 and the like.
+_CODECS: Final = {"EUC_CN": "gb2312", "KOI8R": "koi8_r", "KOI8U": "koi8_u", _NO_ENCODING: "ascii"}
+
 
 class BlankPaddedMask(Mask):
-    """A mask of char(n): ``inner`` sees no trailing blanks, and its output is padded to ``length`` characters, which
-    is what PostgreSQL prints. ``length`` is None for bpchar without a limit, which is not padded."""
+    """A mask of char(n): ``inner`` sees no trailing blanks, and its output is padded to ``length`` characters (bytes,
+    where ``counts_bytes``), which is what PostgreSQL prints. ``length`` is None for bpchar without a limit, which is
+    not padded."""
 
-    def __init__(self, inner: Mask, length: int | None) -> None:
+    def __init__(self, inner: Mask, length: int | None, *, counts_bytes: bool = False) -> None:
         self._inner = inner
         self._length = length
+        self._counts_bytes = counts_bytes
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         stripped = pc.ascii_rtrim(values.view(pa.string()), " ").view(pa.binary())
         masked = self._inner.apply(stripped)
         if self._length is None:
             return masked
+        if self._counts_bytes:
+            return pc.ascii_rpad(masked.view(pa.string()), self._length, " ").view(pa.binary())
         return pc.utf8_rpad(masked.cast(pa.string()), self._length, " ").view(pa.binary())
 
 
@@ -51,6 +64,7 @@ class Binder:
         self.findings: list[Finding] = []
         self._keyring = keyring
         self._images = images
+        self._encoding = catalog.encoding
         self._prfs: dict[str, Prf] = {}
         self._indexes = _indexes_by_column(catalog)
 
@@ -67,6 +81,7 @@ class Binder:
             return None
         known = len(self.findings)
         self._check_type(decision, kind)
+        self._check_encoding(decision)
         if decision.rule.mask == NULL and decision.shape.not_null:
             self._refuse(decision, FindingKind.NOT_NULL, BadInput("null cannot be the rule of a NOT NULL column."))
         if len(self.findings) == known:
@@ -112,7 +127,7 @@ class Binder:
                 raise BadInput(f"the mask {kind.name} works on a single value, and the column is an array.")
             return mask
         if padded and not whole:
-            mask = BlankPaddedMask(mask, shape.max_length)
+            mask = BlankPaddedMask(mask, shape.max_length, counts_bytes=self._encoding == _NO_ENCODING)
         return ArrayMask(mask, delimiter_of(shape.base_type)) if shape.is_array and not whole else mask
 
     def _build_nested(self, decision: Decision, rule: str | dict[str, Any], place: str) -> Mask:
@@ -150,6 +165,15 @@ class Binder:
                 hint = f"Its labels are: {', '.join(shape.enum_labels)}."
                 self._refuse(decision, FindingKind.TYPE, BadInput(message, hint=hint))
 
+    def _check_encoding(self, decision: Decision) -> None:
+        try:
+            "".join(_texts(decision.rule.params)).encode(_codec(self._encoding))
+        except UnicodeEncodeError:
+            message = f"the mask {decision.rule.mask} is given characters that production's encoding lacks."
+            has = "ASCII" if self._encoding == _NO_ENCODING else self._encoding
+            error = BadInput(message, hint=f"The encoding is {self._encoding}: write it in characters of {has}.")
+            self._refuse(decision, FindingKind.PARAMETERS, error)
+
     def _check_indexes(self, decision: Decision, kind: MaskKind, params: Params) -> None:
         name, nulls = decision.column.column, decision.rule.mask == NULL
         is_lossy = kind.uniqueness(params, _domain_shape(decision)) is Uniqueness.LOSSY
@@ -167,6 +191,28 @@ class Binder:
             else:
                 continue
             self._refuse(decision, FindingKind.UNIQUE, BadInput(message, hint=hint))
+
+
+def _texts(params: Any) -> Iterator[str]:
+    """Every text among a rule's parameters."""
+    match params:
+        case str():
+            yield params
+        case dict():
+            for key, value in params.items():
+                yield from _texts(key)
+                yield from _texts(value)
+        case list():
+            for value in params:
+                yield from _texts(value)
+
+
+def _codec(encoding: str) -> str:
+    """Python's name of a server's encoding; ASCII where it has none, which every encoding holds."""
+    try:
+        return codecs.lookup(_CODECS.get(encoding, encoding.replace("WIN", "cp"))).name
+    except LookupError:
+        return "ascii"
 
 
 def _params(kind: MaskKind, rule: ColumnRule) -> Params:

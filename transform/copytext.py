@@ -1,8 +1,8 @@
-"""COPY text blocks to record batches and back.
+"""COPY text blocks to columns and back.
 
 A *block* is whole rows of PostgreSQL's COPY text format: values parted by a tab, each row ended by a newline, ``\\N``
 for NULL. COPY escapes tab, newline, carriage return and backslash inside values, so a block can be cut at raw tabs and
-newlines without looking at escapes. ``split`` and ``join`` therefore leave values *escaped*: a column that is kept
+newlines without looking at escapes. ``Cut``, ``split`` and ``join`` therefore leave values *escaped*: what is kept
 passes through as it came. Only a column that a mask looks at goes through ``unescape`` and ``escape``.
 
 All columns are ``pa.binary()``; NULL is Arrow's null. No function here does a Python step for each row.
@@ -11,35 +11,27 @@ All columns are ``pa.binary()``; NULL is Arrow's null. No function here does a P
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 
 from capture.model import ServerFailed
 from transform.cmac import Bytes, binary_buffers
 
-_PARSE: Final = csv.ParseOptions(
-    delimiter="\t",
-    quote_char=False,
-    double_quote=False,
-    escape_char=False,
-    newlines_in_values=False,
-    ignore_empty_lines=False,  # an empty line is the empty string of a table with one column
-)
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _MOST_BYTES: Final = 2**31 - 1  # what int32 offsets can address
 # Made once: to turn bytes into a scalar takes longer than to join a small batch.
 _NOTHING: Final = pa.scalar(b"")
 _TAB: Final = pa.scalar(b"\t")
 _NEWLINE: Final = pa.scalar(b"\n")
 _REPLACE_NULL: Final = pc.JoinOptions(null_handling="replace", null_replacement="\\N")
+_NULL: Final = pa.array([b"\\N"], pa.binary())
 
 _BACKSLASH: Final = ord("\\")
+# Of the control characters those from 8 to 13 are escaped, so that values hold no tab (9) and no newline (10).
+_FIRST_ESCAPED, _LAST_ESCAPED = 8, 13
 # What follows the backslash of an escaped byte, by that byte; and back. Every byte not listed stands for itself.
 _LETTERS: Final = np.arange(256, dtype=np.uint8)
 _LETTERS[list(b"\b\t\n\v\f\r")] = list(b"btnvfr")
@@ -47,41 +39,88 @@ _MEANINGS: Final = np.arange(256, dtype=np.uint8)
 _MEANINGS[list(b"btnvfr")] = list(b"\b\t\n\v\f\r")
 
 
+class Cut:
+    """A block of at most 2 GiB with some columns cut out of it: ``batch`` holds them, escaped.
+
+    The block is looked at as one array of runs, in which what is kept and what is cut out take turns, so the columns
+    that are kept are never taken apart. ``names`` are those of all columns of the block, ``wanted`` of those to cut
+    out. Raises ``ServerFailed`` if a row does not have as many values as there are ``names``.
+    """
+
+    def __init__(self, block: bytes | memoryview | pa.Buffer, names: Sequence[str], wanted: Sequence[str]) -> None:
+        buffer = pa.py_buffer(block)
+        data = np.frombuffer(buffer, dtype=np.uint8)
+        ends = _value_ends(data, len(names))
+        starts = np.concatenate((np.zeros(1, np.int32), ends + np.int32(1)))[:-1]
+        place_of = {name: place for place, name in enumerate(names)}
+        places = sorted(place_of[name] for name in wanted)
+        edges = np.empty((len(ends) // len(names), len(places), 2), dtype=np.int32)
+        edges[:, :, 0] = starts.reshape(-1, len(names))[:, places]
+        edges[:, :, 1] = ends.reshape(-1, len(names))[:, places]
+        self._shape = edges.shape
+        offsets = np.concatenate((np.zeros(1, np.int32), edges.reshape(-1), np.array([data.size], np.int32)))
+        self._runs = pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), buffer])
+        columns = [self._column(data, edges, turn) for turn in range(len(places))]
+        self.batch: pa.RecordBatch = pa.RecordBatch.from_arrays(columns, names=[names[place] for place in places])
+
+    def _column(self, data: Bytes, edges: npt.NDArray[np.int32], turn: int) -> pa.BinaryArray:
+        starts, ends = edges[:, turn, 0], edges[:, turn, 1]
+        # Nothing else begins with a backslash and an N: such a value has both escaped.
+        short = np.flatnonzero(ends - starts == 2)
+        nulls = short[(data[starts[short]] == _BACKSLASH) & (data[starts[short] + 1] == ord("N"))]
+        absent = None
+        if nulls.size:
+            absent = np.zeros(len(edges), dtype=np.bool_)
+            absent[nulls] = True
+        turns = np.arange(2 * turn + 1, len(self._runs) - 1, 2 * edges.shape[1], dtype=np.int32)
+        return self._runs.take(pa.array(turns, mask=absent))
+
+    def filled(self, columns: Sequence[pa.BinaryArray]) -> pa.Buffer:
+        """The block with other columns, escaped, in place of those of ``batch``."""
+        # All that the new block is made of lies in one array, and is taken from there in the order of the block.
+        sizes = [len(self._runs), *map(len, columns)]
+        *first, null = np.cumsum(sizes, dtype=np.int32).tolist()
+        order = np.empty(self._shape, dtype=np.int32)
+        order[:, :, 0] = np.arange(0, len(self._runs) - 1, 2, dtype=np.int32).reshape(self._shape[:2])
+        for turn, (start, column) in enumerate(zip(first, columns, strict=True)):
+            order[:, turn, 1] = np.arange(start, start + len(column), dtype=np.int32)
+            if column.null_count:
+                order[column.is_null().to_numpy(zero_copy_only=False), turn, 1] = null
+        pieces = [self._runs, *columns, _NULL]
+        is_large = sum(piece.nbytes for piece in pieces) > _MOST_BYTES
+        if is_large:
+            pieces = [piece.cast(pa.large_binary()) for piece in pieces]
+        last = np.array([len(self._runs) - 1], np.int32)
+        made = pa.concat_arrays(pieces).take(pa.array(np.concatenate((order.reshape(-1), last))))
+        size = np.frombuffer(made.buffers()[1], np.int64 if is_large else np.int32)[len(made)]
+        return made.buffers()[2].slice(0, int(size))
+
+
+def _value_ends(data: Bytes, width: int) -> npt.NDArray[np.int32]:
+    """Where each value of each row ends. Raises ``ServerFailed``."""
+    is_end = data - np.uint8(ord("\t"))
+    np.less(is_end, 2, out=is_end.view(np.bool_))  # the newline is next to the tab; what lies below wraps
+    ends = np.flatnonzero(is_end.view(np.bool_)).astype(np.int32)
+    rows, rest = divmod(ends.size, width)
+    newlines = data[ends] == ord("\n")
+    is_whole = data.size == (int(ends[-1]) + 1 if rows else 0)
+    if rest or not is_whole or np.count_nonzero(newlines) != rows or not newlines[width - 1 :: width].all():
+        raise ServerFailed(
+            f"a block of COPY text could not be cut into rows of {width} values.",
+            hint="The table may have changed while it was read; run the command again.",
+        )
+    return ends
+
+
 def split(block: bytes | memoryview | pa.Buffer, columns: Sequence[str]) -> pa.RecordBatch:
     """Cut a block of at most 2 GiB into one batch of escaped columns.
 
     Raises ``ServerFailed`` if a row does not have as many values as there are ``columns``.
     """
-    buffer = pa.py_buffer(block)
-    size = buffer.size
     if not columns:
-        return _rows_without_columns(int(np.count_nonzero(np.frombuffer(buffer, dtype=np.uint8) == ord("\n"))))
-    schema, convert = _options(tuple(columns))
-    if size == 0:
-        return pa.RecordBatch.from_arrays([pa.array([], pa.binary()) for _ in columns], schema=schema)
-    if buffer[:3].to_pybytes() == _BYTE_ORDER_MARK:
-        # The reader drops a mark at the start of its input; here it is data. Give it one to drop.
-        buffer = pa.py_buffer(_BYTE_ORDER_MARK + buffer.to_pybytes())
-    read = csv.ReadOptions(column_names=list(columns), block_size=buffer.size, use_threads=False)
-    try:
-        batches = csv.read_csv(pa.BufferReader(buffer), read, _PARSE, convert).combine_chunks().to_batches()
-    except pa.ArrowInvalid:
-        batches = []  # raised below, outside this block: the reader's message quotes the row
-    # The reader takes an empty line for a row of empty values, so it also counts whether all bytes are accounted for.
-    if len(batches) != 1 or _joined_bytes(batches[0]) != size:
-        raise ServerFailed(
-            f"a block of COPY text could not be cut into rows of {len(columns)} values.",
-            hint="The table may have changed while it was read; run the command again.",
-        )
-    return batches[0]
-
-
-@lru_cache(maxsize=1024)
-def _options(columns: tuple[str, ...]) -> tuple[pa.Schema, csv.ConvertOptions]:
-    schema = pa.schema([(name, pa.binary()) for name in columns])
-    return schema, csv.ConvertOptions(
-        check_utf8=False, column_types=schema, null_values=["\\N"], strings_can_be_null=True
-    )
+        newlines = np.frombuffer(pa.py_buffer(block), dtype=np.uint8) == ord("\n")
+        return _rows_without_columns(int(np.count_nonzero(newlines)))
+    return Cut(block, columns, columns).batch
 
 
 def _rows_without_columns(count: int) -> pa.RecordBatch:
@@ -106,20 +145,14 @@ def join(batch: pa.RecordBatch) -> pa.Buffer:
     return rows.buffers()[2].slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
 
 
-def _joined_bytes(batch: pa.RecordBatch) -> int:
-    """The size of the block that the batch joins to."""
-    size: int = batch.num_rows * batch.num_columns
-    for column in batch.columns:
-        offsets, _ = binary_buffers(column)
-        size += int(offsets[-1]) - int(offsets[0]) + 2 * column.null_count
-    return size
-
-
 def escape(values: pa.BinaryArray) -> pa.BinaryArray:
     """Escape as COPY TO does: backslash, and the control characters that have a letter."""
     offsets, data = _used_buffers(values)
-    # The six control characters are neighbours, 8 to 13; uint8 wraps below.
-    special = np.flatnonzero(((data - np.uint8(8)) < 6) | (data == _BACKSLASH))
+    if not data.size or (data.min() > _LAST_ESCAPED and not (data == _BACKSLASH).any()):
+        return values
+    # uint8 wraps below.
+    escaped = (data - np.uint8(_FIRST_ESCAPED)) <= _LAST_ESCAPED - _FIRST_ESCAPED
+    special = np.flatnonzero(escaped | (data == _BACKSLASH))
     if not special.size:
         return values
     letters = data.copy()
@@ -147,10 +180,10 @@ def unescape(values: pa.BinaryArray) -> pa.BinaryArray:
     return _rebuild(offsets - np.searchsorted(starts, offsets), np.delete(letters, starts), values)
 
 
-def _used_buffers(values: pa.BinaryArray) -> tuple[npt.NDArray[np.int64], Bytes]:
+def _used_buffers(values: pa.BinaryArray) -> tuple[npt.NDArray[np.int32], Bytes]:
     """Offsets from zero and just the data between them: what a slice of a larger array uses."""
     offsets, data = binary_buffers(values)
-    return (offsets - offsets[0]).astype(np.int64), data[int(offsets[0]) : int(offsets[-1])]
+    return offsets - offsets[0], data[offsets[0] : offsets[-1]]
 
 
 def _rebuild(offsets: npt.NDArray[np.int64], data: Bytes, like: pa.BinaryArray) -> pa.BinaryArray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 import transform.masks  # noqa: F401 - registers the catalogue
 from capture.model import BadInput, Catalog, Column, ColumnName, Problem, Table, TableName
 from transform.binding import Binder
-from transform.copytext import escape, unescape
+from transform.copytext import Cut, escape, unescape
 from transform.coverage import Coverage, Finding, Severity, cover
 from transform.domains import root_of
 from transform.keyring import KEY_BYTES, KeyRing
@@ -54,6 +54,19 @@ class TablePlan:
     def masked_columns(self) -> tuple[str, ...]:
         """The columns that have a mask, in order."""
         return tuple(name for name in self.columns if name in self.masks)
+
+    def mask_block(self, block: bytes, columns: Sequence[str]) -> bytes | pa.Buffer:
+        """Mask a block of COPY text whose rows hold these columns, which must be those of the plan.
+
+        Raises ``ServerFailed`` if its rows hold another number of values.
+        """
+        if tuple(columns) != self.columns:
+            raise AssertionError(f"a block of {self.table} holds other columns than the plan")
+        if self.is_raw:
+            return block
+        read = {need for mask in self.masks.values() if isinstance(mask, RowMask) for need in mask.needs}
+        cut = Cut(block, self.columns, [name for name in self.columns if name in self.masks or name in read])
+        return cut.filled(self.mask(cut.batch, escaped=True).columns)
 
     def mask(self, batch: pa.RecordBatch, *, escaped: bool) -> pa.RecordBatch:
         """Mask a batch of binary columns, named as the table's; ``escaped`` says that they hold COPY text.
@@ -112,23 +125,18 @@ class Plan:
     """The plans of all tables and partitions.
 
     ``fingerprint`` (64 hex digits) tells whether two plans mask alike: it covers which columns are masked, by what and
-    under which domain, but not the key, whose ``key_check`` is apart. ``widths`` are bits by column and ``floors`` the
-    least values that a copy's sequence may give out, both for root tables; ask ``width_of`` and ``sequence_floor``.
+    under which domain, but not the key, whose ``key_check`` is apart. ``floors`` are the least values that a copy's
+    sequence may give out, by columns of root tables; ask ``sequence_floor``.
     """
 
     tables: dict[TableName, TablePlan]
     fingerprint: str
     key_check: str
     roots: dict[TableName, TableName]
-    widths: dict[ColumnName, int]
     floors: dict[ColumnName, int]
 
     def __repr__(self) -> str:
         return f"Plan({len(self.tables)} tables, fingerprint={self.fingerprint[:12]})"
-
-    def width_of(self, table: TableName, column: str) -> int:
-        """The width in bits of the narrowest integer type in the column's domain. Raises ``KeyError``."""
-        return self.widths[ColumnName(self.roots.get(table, table), column)]
 
     def sequence_floor(self, column: ColumnName) -> int | None:
         """The value at or above which the copy's own sequence cannot meet a masked id; None if ids are kept."""
@@ -175,7 +183,6 @@ def _compile(rules: Rules, catalog: Catalog, keyring: KeyRing) -> tuple[Plan, li
         fingerprint=_fingerprint(rules, coverage),
         key_check=keyring.check_value,
         roots={name: table.root for name, table in catalog.tables.items() if table.root is not None},
-        widths={decision.column: decision.domain.width for decision in decisions},
         floors={
             decision.column: lower_half(decision.domain.width)
             for decision in decisions

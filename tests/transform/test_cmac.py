@@ -95,3 +95,9 @@ def test_threads_share_one_function() -> None:
     expected = prf.tags(values)
     with ThreadPoolExecutor(4) as pool:
         assert all((tags == expected).all() for tags in pool.map(prf.tags, [values] * 16))
+
+
+@given(st.lists(st.binary(min_size=17, max_size=90), min_size=17, max_size=40))
+def test_blocks_that_are_the_last_of_no_value(values: list[bytes]) -> None:
+    """Where all values are longer than a block, or than several, the tags are the reference's too."""
+    assert [tag.tobytes() for tag in Prf(KEY).tags(column(values))] == [reference(KEY, value) for value in values]

@@ -123,3 +123,32 @@ def test_rows_of_another_width_are_refused_without_quoting_them(block: bytes) ->
         copytext.split(block, ["a", "b"])
     assert "secret" not in str(caught.value)
     assert caught.value.__context__ is None
+
+
+@given(tables(), st.data())
+def test_columns_cut_out_are_filled_in_again(rows: list[list[bytes | None]], data: st.DataObject) -> None:
+    """A block with other values in some of its columns is what COPY would write of the changed rows."""
+    columns = names(rows) if rows and rows[0] else ["a", "b"]
+    rows = [row for row in rows if row]
+    wanted = [name for name in columns if data.draw(st.booleans())]
+    cut = copytext.Cut(block_of(rows), columns, wanted[::-1])
+    assert cut.batch.schema.names == wanted
+    changed = [list(row) for row in rows]
+    filling = []
+    for name in wanted:
+        place = columns.index(name)
+        assert cut.batch.column(name).to_pylist() == [
+            None if row[place] is None else written(row[place]) for row in rows
+        ]
+        values = data.draw(st.lists(VALUES, min_size=len(rows) + 1, max_size=len(rows) + 1))
+        filling.append(copytext.escape(pa.array(values, pa.binary()))[1:])
+        for row, value in zip(changed, values[1:], strict=True):
+            row[place] = value
+    assert cut.filled(filling).to_pybytes() == block_of(changed)
+
+
+def test_more_than_one_array_can_hold_is_filled_in_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the limit of int32 offsets the block is put together with wider ones."""
+    monkeypatch.setattr(copytext, "_MOST_BYTES", 10)
+    cut = copytext.Cut(b"a\tb\nc\t\\N\n", ["x", "y"], ["y"])
+    assert cut.filled([pa.array([None, b"long enough"], pa.binary())]).to_pybytes() == b"a\t\\N\nc\tlong enough\n"

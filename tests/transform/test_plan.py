@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture.model import BadInput, Catalog, ColumnName, Index, Problem, TableName
-from transform.copytext import escape
+from transform.copytext import escape, join, split
 from transform.coverage import FindingKind, Severity
 from transform.keyring import KeyRing
-from transform.masks.base import TEXT, Mask, MaskKind, NoParams, lossy, register
+from transform.masks.base import TEXT, Mask, MaskKind, NoParams, RowMask, lossy, register
 from transform.plan import Plan, TablePlan, Undecided, check, compile_plan
 from transform.rules import Rules, load_rules
 
@@ -29,6 +30,15 @@ class Reversed(Mask):
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         made = (None if value is None else b"\t\\" + value[::-1] + b"\n" for value in values.to_pylist())
         return pa.array(made, pa.binary())
+
+
+class Beside(RowMask):
+    """A mask that reads the column ``c`` of its row."""
+
+    needs = ("c",)
+
+    def apply_rows(self, values: pa.BinaryArray, siblings: Mapping[str, pa.BinaryArray]) -> pa.BinaryArray:
+        return siblings["c"]
 
 
 register(MaskKind("test.reversed", "backwards", TEXT, NoParams, lambda params, build: Reversed(), lossy))
@@ -143,7 +153,6 @@ def test_the_copys_sequence_starts_above_masked_ids() -> None:
         foreign_keys=(foreign_key("public.b(a_id)", "public.a(id)"),),
     )
     plan = compiled(decide(a={"id": "id.int"}, b={"n": "keep"}), of)
-    assert plan.width_of(TableName("public", "a"), "id") == 32
     assert plan.sequence_floor(ColumnName.parse("public.a.id")) == 2**30
     assert plan.sequence_floor(ColumnName.parse("public.b.n")) is None
 
@@ -379,6 +388,19 @@ def test_escaped_and_plain_batches_mask_alike(values: list[bytes | None], data: 
     escaped = pa.record_batch([escape(values) for values in plain.columns], names=plain.schema.names)
     expected = [escape(values) for values in plan.mask(plain, escaped=False).columns]
     assert plan.mask(escaped, escaped=True).columns == expected
+
+
+def test_a_block_is_masked_as_its_rows_are() -> None:
+    """Cut out, masked and filled in, or split, masked and joined: the block is the same. A column that a mask reads,
+    and is kept, stays as it is."""
+    masks: dict[str, Mask | RowMask] = {"b": Reversed(), "d": Beside()}
+    plan = TablePlan(TableName("public", "t"), ("a", "b", "c", "d"), masks)
+    block = b"1\tfirst\\nline\tkept\\\\\tx\n2\t\\N\t\\N\ty\n3\t\tc\t\\N\n"
+    expected = join(plan.mask(split(block, plan.columns), escaped=True)).to_pybytes()
+    assert memoryview(plan.mask_block(block, plan.columns)).tobytes() == expected
+    assert [line.split(b"\t")[2] for line in expected.splitlines()] == [b"kept\\\\", b"\\N", b"c"]
+    with pytest.raises(AssertionError, match="other columns"):
+        plan.mask_block(block, ["a", "b", "c", "e"])
 
 
 def test_char_n_is_masked_without_its_blanks() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import pyarrow as pa
 
 from capture.model import Column
-from transform.cmac import Bytes, Prf
+from transform.cmac import Prf
 from transform.masks import words
 from transform.masks.base import TEXT, Build, Mask, MaskKind, Params, Uniqueness, lossy, register
-from transform.masks.choosing import Composed, join, lanes, numbers, padded_numbers, pick
+from transform.masks.choosing import Composed, Phrases
 from transform.masks.permutation import Characters
 
 
@@ -20,44 +21,66 @@ class AddressParams(Params):
     preserve_format: bool = False
 
 
-def street(tags: Bytes) -> pa.BinaryArray:
+# Lanes: 0 the house number, 1 the street, 2 the town, 3 the postcode.
+
+
+@cache
+def _house_numbers() -> pa.BinaryArray:
+    return words.ending(words.numbers(1, 1000), b" ")
+
+
+@cache
+def _postcodes() -> pa.BinaryArray:
+    return words.numbers(0, 100_000, digits=5)
+
+
+@cache
+def _street() -> Phrases:
     """``123 Oak Avenue``"""
-    number, name, _, _ = lanes(tags)
-    return join(numbers(number, 1, 1000), b" ", pick(words.street_names(), name))
+    return Phrases((_house_numbers(), 0), (words.street_names(), 1))
 
 
-def city(tags: Bytes) -> pa.BinaryArray:
+@cache
+def _city() -> Phrases:
     """``Kellerville``"""
-    return pick(words.cities(), lanes(tags)[2])
+    return Phrases((words.cities(), 2))
 
 
-def postcode(tags: Bytes) -> pa.BinaryArray:
+@cache
+def _postcode() -> Phrases:
     """``12345``"""
-    return padded_numbers(lanes(tags)[3], 5)
+    return Phrases((_postcodes(), 3))
 
 
-def full_address(tags: Bytes) -> pa.BinaryArray:
+@cache
+def _full_address() -> Phrases:
     """``12 Oak Street, 12345 Springfield``, in one line."""
-    return join(street(tags), b", ", postcode(tags), b" ", city(tags))
+    return Phrases(
+        (_house_numbers(), 0),
+        (words.ending(words.street_names(), b", "), 1),
+        (words.ending(_postcodes(), b" "), 3),
+        (words.cities(), 2),
+    )
 
 
-def country(tags: Bytes) -> pa.BinaryArray:
+@cache
+def _country() -> Phrases:
     """``Norway``"""
-    return pick(words.countries(), lanes(tags)[0])
+    return Phrases((words.countries(), 0))
 
 
-def _address(name: str, summary: str, compose: Callable[[Bytes], pa.BinaryArray], example: tuple[str, str]) -> None:
+def _address(name: str, summary: str, phrases: Callable[[], Phrases], example: tuple[str, str]) -> None:
     def build(params: AddressParams, build: Build) -> Mask:
-        return Composed(build.prf, build.column, compose, preserve_case=params.preserve_format)
+        return Composed(build.prf, build.column, phrases(), preserve_case=params.preserve_format)
 
     register(MaskKind(name, summary, TEXT, AddressParams, build, lossy, example))
 
 
-_address("address.street", "a house number and a street", street, ("10 Downing Street", "123 Oak Avenue"))
-_address("address.city", "a town", city, ("London", "Kellerville"))
-_address("address.full", "street, postcode and town in one line", full_address,
+_address("address.street", "a house number and a street", _street, ("10 Downing Street", "123 Oak Avenue"))
+_address("address.city", "a town", _city, ("London", "Kellerville"))
+_address("address.full", "street, postcode and town in one line", _full_address,
          ("10 Downing Street, SW1A 2AA London", "12 Oak Street, 12345 Kellerville"))  # fmt: skip
-_address("address.country", "a country", country, ("Iceland", "Norway"))
+_address("address.country", "a country", _country, ("Iceland", "Norway"))
 
 
 class PostcodeParams(Params):
@@ -82,7 +105,7 @@ class PermutedPostcode(Mask):
 def _build_postcode(params: PostcodeParams, build: Build) -> Mask:
     if params.preserve_format:
         return PermutedPostcode(build.prf)
-    return Composed(build.prf, build.column, postcode, preserve_case=False)
+    return Composed(build.prf, build.column, _postcode(), preserve_case=False)
 
 
 def _postcode_uniqueness(params: PostcodeParams, column: Column) -> Uniqueness:

@@ -1,12 +1,13 @@
-"""Building blocks of masks that make new text from a tag: pick words, draw digits, fit the column.
+"""Building blocks of masks that make new text from a tag: pick words, draw characters, fit the column.
 
 A *lane* is one of the four 32-bit numbers of a tag (n,) as ``uint32``. Everything here is vectorised over a column.
+A call into NumPy or Arrow costs microseconds however few the values, and the stream's batches may be small, so what
+can be made once (lists, their sizes, scalars) is, and the calls for a batch are few.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from functools import cache, partial
 from typing import Final
 
@@ -24,11 +25,11 @@ Lane = npt.NDArray[np.uint32]
 # The limit of the type ``name`` in bytes; what masks make is ASCII.
 _NAME_LENGTH: Final = 63
 
+# Up to so many words, to fetch one at a time costs less than the calls that fetch them all.
+_FEW: Final = 16
+
 # Crockford's base 32: without i, l, o and u, so that nothing is misread and few words come about.
-_BASE32: Final = np.frombuffer(b"0123456789abcdefghjkmnpqrstvwxyz" * 8, dtype=np.uint8)
-_HEX: Final = np.frombuffer(bytes(ord(digit) for n in range(256) for digit in f"{n:02x}"), dtype=np.uint8).reshape(
-    256, 2
-)
+_BASE32: Final = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
 
 
 def room(column: Column) -> int | None:
@@ -47,40 +48,59 @@ def lanes(tags: Bytes) -> tuple[Lane, Lane, Lane, Lane]:
 
 def below(lane: Lane, size: int) -> npt.NDArray[np.int64]:
     """A number in [0, size) for each of the lane; ``size`` is far below 2**32."""
-    return (lane.astype(np.uint64) * np.uint64(size) >> np.uint64(32)).astype(np.int64)
+    return (lane.astype(np.uint64) * np.uint64(size) >> np.uint64(32)).view(np.int64)
 
 
-def pick(words: pa.BinaryArray, lane: Lane) -> pa.BinaryArray:
-    """A word for each number of the lane."""
-    return words.take(pa.array(below(lane, len(words))))
+class Phrases:
+    """Texts of a few words: each list gives one, picked by a lane, and they stand one after the other.
+
+    ``lists`` are pairs of words and the lane's number. ``longest`` is the most bytes that a text can have. Masks of
+    many columns share one object, which travels to a worker once: what makes one is cached.
+    """
+
+    def __init__(self, *lists: tuple[pa.BinaryArray, int]) -> None:
+        # One array of all words, so that one ``take`` writes the words of a text next to each other.
+        self._words = pa.concat_arrays([words for words, _ in lists])
+        self._lanes = np.array([lane for _, lane in lists])
+        sizes = [len(words) for words, _ in lists]
+        self._sizes = np.array(sizes, dtype=np.uint64)
+        self._starts = (np.cumsum(sizes) - sizes).astype(np.uint64)
+        self.longest: int = sum(pc.max(pc.binary_length(words)).as_py() for words, _ in lists)
+
+    def __len__(self) -> int:
+        """How many lists there are."""
+        return len(self._lanes)
+
+    def write(self, tags: Bytes) -> pa.BinaryArray:
+        """The text of each tag."""
+        numbers = tags.view("<u4").take(self._lanes, axis=1).astype(np.uint64)
+        picked = (numbers * self._sizes >> np.uint64(32)) + self._starts
+        if picked.size <= _FEW:
+            texts = [b"".join([self._words[place].as_py() for place in row]) for row in picked.tolist()]
+            return pa.array(texts, type=pa.binary())
+        words = self._words.take(pa.array(picked.reshape(-1)))
+        if len(self) == 1:
+            return words
+        # A text is its words without what parts them: of their offsets, those that begin a text are its own.
+        _, offsets, data = words.buffers()
+        starts = np.frombuffer(offsets, dtype=np.int32)[: len(words) + 1 : len(self)].copy()
+        return pa.Array.from_buffers(pa.binary(), len(tags), [None, pa.py_buffer(starts), data])
 
 
-def numbers(lane: Lane, low: int, high: int) -> pa.BinaryArray:
-    """A decimal number in [low, high) for each of the lane."""
-    return pc.cast(pa.array(below(lane, high - low) + low), pa.string()).view(pa.binary())
+def base32(tags: Bytes, length: int) -> Bytes:
+    """``length`` (at most 16) characters with 5 bits of the tag each, as a matrix."""
+    return np.frombuffer(tags.tobytes().translate(_BASE32), dtype=np.uint8).reshape(-1, 16)[:, :length]
 
 
-def padded_numbers(lane: Lane, digits: int) -> pa.BinaryArray:
-    """A string of so many decimal digits (at most 9) for each number of the lane."""
-    number = below(lane, 10**digits)
-    places = 10 ** np.arange(digits - 1, -1, -1)
-    return fixed_width((number[:, None] // places % 10 + ord("0")).astype(np.uint8))
-
-
-def base32(tags: Bytes, length: int) -> pa.BinaryArray:
-    """``length`` (at most 16) characters with 5 bits of the tag each."""
-    return fixed_width(_BASE32[tags[:, :length]])
-
-
-def hexadecimal(tags: Bytes, length: int) -> pa.BinaryArray:
-    """``length`` (at most 32) characters with 4 bits of the tag each."""
-    return fixed_width(_HEX[tags].reshape(-1, 32)[:, :length])
+def hexadecimal(tags: Bytes, length: int) -> Bytes:
+    """``length`` (at most 32) characters with 4 bits of the tag each, as a matrix."""
+    return np.frombuffer(tags.tobytes().hex().encode(), dtype=np.uint8).reshape(-1, 32)[:, :length]
 
 
 def fixed_width(characters: Bytes) -> pa.BinaryArray:
     """The rows of an (n, width) matrix as values."""
     count, width = characters.shape
-    offsets = np.arange(count + 1, dtype=np.int32) * np.int32(width)
+    offsets = np.arange(0, (count + 1) * width, width, dtype=np.int32) if width else np.zeros(count + 1, dtype=np.int32)
     return pa.BinaryArray.from_buffers(
         pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(characters))]
     )
@@ -88,7 +108,6 @@ def fixed_width(characters: Bytes) -> pa.BinaryArray:
 
 # Arrow guesses the type of a Python value, which takes it longer than masking ten; so scalars are made once, typed.
 _scalar = cache(partial(pa.scalar, type=pa.binary()))
-_ZERO: Final = pa.scalar(0, pa.int32())
 
 
 def join(*pieces: pa.BinaryArray | bytes) -> pa.BinaryArray:
@@ -166,28 +185,27 @@ class TextMask(Mask):
         return self._prf.tags(fold_case(values) if self._folded else values)
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        lengths = pc.binary_length(values)
         made = self.make(values)
-        if not values.null_count and pc.min(lengths).as_py() != 0:
+        offsets, _ = binary_buffers(values)
+        lengths = offsets[1:] - offsets[:-1]
+        if not values.null_count and lengths.all():
             return made
-        # A comparison with NULL is NULL, and gives NULL.
-        return pc.if_else(pc.equal(lengths, _ZERO), _scalar(b""), made)
+        nulls = values.is_null().to_numpy(zero_copy_only=False)
+        # A condition that is NULL gives NULL.
+        return pc.if_else(pa.array(lengths > 0, mask=nulls), made, _scalar(b""))
 
 
 class Composed(TextMask):
-    """Text composed from the tag alone, cut to the column's length, in the original's case where asked. ``compose``
-    is a module's function, so that the mask pickles."""
+    """Text of words alone, cut to the column's length, in the original's case where asked."""
 
-    def __init__(
-        self, prf: Prf, column: Column, compose: Callable[[Bytes], pa.BinaryArray], *, preserve_case: bool
-    ) -> None:
+    def __init__(self, prf: Prf, column: Column, phrases: Phrases, *, preserve_case: bool) -> None:
         super().__init__(prf, column)
-        self._compose = compose
+        self._phrases = phrases
         self._preserve_case = preserve_case
 
     def make(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        made = self._compose(self.tags(values))
-        if self._room is not None:
+        made = self._phrases.write(self.tags(values))
+        if self._room is not None and self._room < self._phrases.longest:
             cut = pc.binary_slice(made, 0, self._room).view(pa.string())
             made = pc.ascii_rtrim(cut, " ").view(pa.binary())
         return recase(made, values) if self._preserve_case else made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from capture.model import BadInput, Column
 from transform.cmac import Prf
 from transform.masks import words
 from transform.masks.base import TEXT, Build, Mask, MaskKind, Params, Uniqueness, register
-from transform.masks.choosing import TextMask, base32, below, join, lanes, padded_numbers, pick, room
+from transform.masks.choosing import Phrases, TextMask, base32, below, fixed_width, join, lanes, room
 from transform.masks.permutation import Characters
 
 # ------------------------------------------------------------------------------------------------------- email
@@ -47,30 +48,33 @@ def _domain_length(params: EmailParams) -> int:
     return len(params.domain or _RESERVED[0])
 
 
+@cache
+def _mailboxes() -> tuple[Phrases, Phrases]:
+    """Both names, and the first alone."""
+    first = words.ending(words.mailbox_first_names(), b"."), 0
+    return Phrases(first, (words.ending(words.mailbox_last_names(), b"."), 1)), Phrases(first)
+
+
 class Email(TextMask):
     """``anna.keller.k3v9x2m8q1tza@example.com``: as many words as the column has room for, a tag, a domain."""
 
     def __init__(self, prf: Prf, column: Column, params: EmailParams) -> None:
         super().__init__(prf, column)
-        self._domains = [name.encode() for name in ([params.domain] if params.domain else _RESERVED)]
+        domains = [params.domain] if params.domain else _RESERVED
+        # What follows the tag, as a matrix: all have one length.
+        self._ends = np.array([[*f"@{name}".encode()] for name in domains], dtype=np.uint8)
         left = (self._room if self._room is not None else 1_000) - _domain_length(params) - 1
         self._tag = min(_TAG, left)
-        first, last = (
-            max(map(len, names.to_pylist())) + 1 for names in (words.mailbox_first_names(), words.mailbox_last_names())
-        )
-        self._words = (left >= _TAG + first) + (left >= _TAG + first + last)
+        fitting = (phrases for phrases in _mailboxes() if left >= _TAG + phrases.longest)
+        self._words = next(fitting, None)
 
     def make(self, values: pa.BinaryArray) -> pa.BinaryArray:
         tags = self.tags(values)
         # The tag's characters take the low 5 bits of 13 bytes; words may come from any, since they only decorate.
-        first, last, _, domain = lanes(tags)
-        pieces: list[pa.BinaryArray | bytes] = []
-        if self._words > 0:
-            pieces += [pick(words.mailbox_first_names(), first), b"."]
-        if self._words > 1:
-            pieces += [pick(words.mailbox_last_names(), last), b"."]
-        pieces += [base32(tags, self._tag), b"@", pick(pa.array(self._domains, type=pa.binary()), domain)]
-        return join(*pieces)
+        end = np.empty((len(tags), self._tag + self._ends.shape[1]), dtype=np.uint8)
+        end[:, : self._tag] = base32(tags, self._tag)
+        end[:, self._tag :] = self._ends.take(below(lanes(tags)[3], len(self._ends)), axis=0)
+        return fixed_width(end) if self._words is None else join(self._words.write(tags), fixed_width(end))
 
 
 def _build_email(params: EmailParams, build: Build) -> Mask:
@@ -121,17 +125,25 @@ class PhoneParams(Params):
     preserve_format: bool = False
 
 
+@cache
+def _fictional_numbers() -> Phrases:
+    # Areas are 200 to 989, without those whose second digit is 9.
+    areas = [b"+1%d55501" % area for area in range(200, 990) if area // 10 % 10 != 9]
+    return Phrases((pa.array(areas, type=pa.binary()), 0), (words.numbers(0, 100, digits=2), 1))
+
+
 class FictionalPhone(TextMask):
     """``+12125550123``: 555-01xx is set apart for fiction in every area of the North American plan, so that no
     message of a test system reaches anyone. A column too short for it gets its last digits."""
 
+    def __init__(self, prf: Prf, column: Column) -> None:
+        super().__init__(prf, column)
+        self._numbers = _fictional_numbers()
+
     def make(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        area, line, _, _ = lanes(self.tags(values))
-        number = below(area, 720)  # areas are 200 to 989, without those whose second digit is 9
-        areas = pc.cast(pa.array((2 + number // 90) * 100 + number % 90), pa.string()).view(pa.binary())
-        phone = join(b"+1", areas, b"55501", padded_numbers(line, 2))
-        if self._room is not None and self._room < 12:
-            return pc.binary_slice(phone, 12 - self._room)
+        phone = self._numbers.write(self.tags(values))
+        if self._room is not None and self._room < self._numbers.longest:
+            return pc.binary_slice(phone, self._numbers.longest - self._room)
         return phone
 
 

@@ -28,7 +28,7 @@ _LEAST_OPAQUE: Final = 17
 
 
 def _opaque(mask: TextMask, values: pa.BinaryArray, limit: int | None) -> pa.BinaryArray:
-    return join(b"x", hexadecimal(mask.tags(values), min(limit or 33, 33) - 1))
+    return join(b"x", fixed_width(hexadecimal(mask.tags(values), min(limit or 33, 33) - 1)))
 
 
 def _text_tagged(params: NoParams, column: Column) -> Uniqueness:

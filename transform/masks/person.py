@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
-import pyarrow as pa
-
-from transform.cmac import Bytes
 from transform.masks import words
 from transform.masks.base import TEXT, Build, Mask, MaskKind, Params, lossy, register
-from transform.masks.choosing import Composed, join, lanes, pick
+from transform.masks.choosing import Composed, Phrases
 
 
 class NameParams(Params):
@@ -18,28 +16,28 @@ class NameParams(Params):
     preserve_format: bool = False
 
 
-def first_name(tags: Bytes) -> pa.BinaryArray:
-    """``Anna``"""
-    return pick(words.first_names(), lanes(tags)[0])
+@cache
+def _first_name() -> Phrases:
+    return Phrases((words.first_names(), 0))
 
 
-def last_name(tags: Bytes) -> pa.BinaryArray:
-    """``Keller``"""
-    return pick(words.last_names(), lanes(tags)[1])
+@cache
+def _last_name() -> Phrases:
+    return Phrases((words.last_names(), 1))
 
 
-def full_name(tags: Bytes) -> pa.BinaryArray:
-    """``Anna Keller``"""
-    return join(first_name(tags), b" ", last_name(tags))
+@cache
+def _full_name() -> Phrases:
+    return Phrases((words.ending(words.first_names(), b" "), 0), (words.last_names(), 1))
 
 
-def _name(name: str, summary: str, compose: Callable[[Bytes], pa.BinaryArray], example: tuple[str, str]) -> None:
+def _name(name: str, summary: str, phrases: Callable[[], Phrases], example: tuple[str, str]) -> None:
     def build(params: NameParams, build: Build) -> Mask:
-        return Composed(build.prf, build.column, compose, preserve_case=params.preserve_format)
+        return Composed(build.prf, build.column, phrases(), preserve_case=params.preserve_format)
 
     register(MaskKind(name, summary, TEXT, NameParams, build, lossy, example))
 
 
-_name("name.first", "a first name from a list", first_name, ("Grace", "Anna"))
-_name("name.last", "a last name from a list", last_name, ("Hopper", "Keller"))
-_name("name.full", "a first and a last name from lists", full_name, ("Grace Hopper", "Anna Keller"))
+_name("name.first", "a first name from a list", _first_name, ("Grace", "Anna"))
+_name("name.last", "a last name from a list", _last_name, ("Hopper", "Keller"))
+_name("name.full", "a first and a last name from lists", _full_name, ("Grace Hopper", "Anna Keller"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from transform.cmac import Prf, binary_buffers
@@ -43,31 +44,33 @@ class Lorem(Mask):
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         offsets, data = binary_buffers(values)
-        data = data[int(offsets[0]) : int(offsets[-1])]
-        offsets = offsets - offsets[0]
-        ascii_only = not (data >= 0x80).any()
-        begins = (data & 0xC0) != 0x80  # the bytes of UTF-8 that begin a character
-        lengths = np.diff(offsets) if ascii_only else per_value(begins, offsets.astype(np.int64))
-        ends = np.cumsum(lengths)
+        data = data[offsets[0] : offsets[-1]]
+        begins = None  # the bytes of UTF-8 that begin a character; None where all do
+        lengths = offsets[1:] - offsets[:-1]
+        if data.size and data.max() >= 0x80:
+            begins = (data & 0xC0) != 0x80
+            lengths = per_value(begins, (offsets - offsets[0]).astype(np.int64))
         starts = self._starts[below(lanes(self._prf.tags(values))[0], len(self._starts))]
-        cut = self._cut
-        made = b"".join([cut(start, length) for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)])
-        text = np.frombuffer(bytearray(made), dtype=np.uint8)
-        text[(ends - lengths)[lengths > 0]] -= ord("a") - ord("A")
-        last = ends[lengths > 0] - 1
-        text[last[text[last] == ord(" ")]] = ord(".")
-        breaks = np.flatnonzero((data == _LINE_BREAKS[0]) | (data == _LINE_BREAKS[1]))
-        if breaks.size:
-            text[breaks if ascii_only else np.cumsum(begins)[breaks] - 1] = data[breaks]
+        text = bytearray().join(self._cut(starts, lengths))
+        made = np.frombuffer(text, dtype=np.uint8)
+        made_offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+        some = lengths > 0
+        made[made_offsets[:-1][some]] -= ord("a") - ord("A")
+        last = made_offsets[1:][some] - 1
+        made[last[made[last] == ord(" ")]] = ord(".")
+        if data.size and data.min() <= max(_LINE_BREAKS):
+            breaks = np.flatnonzero((data == _LINE_BREAKS[0]) | (data == _LINE_BREAKS[1]))
+            made[breaks if begins is None else np.cumsum(begins)[breaks] - 1] = data[breaks]
         valid = values.is_valid().buffers()[1] if values.null_count else None
-        made_offsets = np.concatenate([[0], ends]).astype(np.int32)
-        buffers = [valid, pa.py_buffer(made_offsets), pa.py_buffer(text)]
+        buffers = [valid, pa.py_buffer(made_offsets), pa.py_buffer(made)]
         return pa.Array.from_buffers(pa.binary(), len(values), buffers)
 
-    def _cut(self, start: int, length: int) -> bytes:
-        if length <= len(self._page):
-            return self._twice[start : start + length]
-        return (self._page * (length // len(self._page) + 2))[start : start + length]
+    def _cut(self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.integer]) -> list[bytes]:
+        """So many bytes of the page from each start on. The page goes on at its beginning where it ends."""
+        page = self._twice
+        if lengths.size and (longest := int(lengths.max())) > len(self._page):
+            page = self._page * (longest // len(self._page) + 2)
+        return [page[start:end] for start, end in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)]
 
 
 def _build_lorem(params: NoParams, build: Build) -> Mask:

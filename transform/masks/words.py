@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 WORDS_VERSION: Final = 1
 
@@ -86,6 +87,16 @@ def countries() -> pa.BinaryArray:
     from faker.providers.address.en_US import Provider
 
     return _listed(name for name in Provider.countries if len(name) <= 24)
+
+
+def numbers(low: int, high: int, digits: int = 1) -> pa.BinaryArray:
+    """The decimal numbers in [low, high), with zeros in front where they have fewer ``digits``."""
+    return pa.array([b"%0*d" % (digits, number) for number in range(low, high)], type=pa.binary())
+
+
+def ending(words: pa.BinaryArray, end: bytes) -> pa.BinaryArray:
+    """Each word with the same end."""
+    return pc.binary_join_element_wise(words, end, b"")
 
 
 @cache
