@@ -1,20 +1,21 @@
 """The snapshot: chunks of tables, the COPY that reads one, the schema archive and the sequences' values.
 
 A chunk is a range of pages of one table, so many can be read at once and none needs an index. Partitions and children
-by inheritance are tables of their own (``FROM ONLY``).
+by inheritance are tables of their own (``FROM ONLY``). Pages are those of one file: a table that is rewritten or
+truncated gets another, and what was known of its pages means nothing any more.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from capture.model import Sequence, ServerFailed, Table, TableName, quote_identifier
+from capture.model import BadInput, RunProgram, Sequence, ServerFailed, Table, TableName, quote_identifier
 from capture.source import SourceAddress, SourceConnection
 
 # pg_class is read as of the transaction's snapshot, the function tells what is there now.
@@ -22,8 +23,24 @@ _REWRITTEN = """
 SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname = %s AND c.relname = %s AND c.relfilenode <> pg_relation_filenode(c.oid)"""
 
+_FILES = """
+SELECT n.nspname::text AS schema, c.relname::text AS name, c.relfilenode::bigint AS file
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'"""
+
 # Before version 14 a range of ctid reads the whole table, so a table is one chunk there.
 _RANGE_SCANS_SINCE = 140000
+
+
+class TableRewritten(ServerFailed):
+    """A table was rewritten or truncated after the snapshot was taken: its rows lie on other pages now, or no snapshot
+    shows them any more."""
+
+
+class Pages(NamedTuple):
+    """Pages [first, end) of a table."""
+
+    first: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,37 +70,91 @@ class Chunk:
 
 
 def plan_chunks(tables: Iterable[Table], chunk_bytes: int, server_version: int) -> list[Chunk]:
-    """Cut tables into chunks of about ``chunk_bytes``, the largest first, so that the last to finish is small."""
+    """Cut tables into chunks of about ``chunk_bytes``, the largest first, so that the last to finish is small.
+
+    A table's last chunk has no end: the table may have grown since its pages were counted.
+    """
     chunks: list[Chunk] = []
     for table in tables:
-        if table.kind != "r":
-            continue
-        columns = tuple(column.name for column in table.copied_columns)
-        count = max(1, -(-table.bytes // chunk_bytes)) if server_version >= _RANGE_SCANS_SINCE else 1
-        step = max(1, -(-table.pages // count))
-        starts = list(range(0, max(table.pages, 1), step))
-        share = table.bytes // len(starts)
-        for start in starts:
-            end = start + step if start != starts[-1] else None
-            chunks.append(Chunk(table.name, columns, start, end, share))
+        if table.kind == "r":
+            *parts, last = _cut(table, Pages(0, max(table.pages, 1)), chunk_bytes, server_version)
+            chunks += [_chunk(table, part.first, part.end, part) for part in parts]
+            chunks.append(_chunk(table, last.first, None, last))
+    return _largest_first(chunks)
+
+
+def remaining_chunks(
+    tables: Iterable[Table], finished: Mapping[TableName, Collection[Pages]], chunk_bytes: int, server_version: int
+) -> list[Chunk]:
+    """The same for what is not ``finished``, by table and in any order.
+
+    Every chunk has an end, so the tables' pages must have been counted after the snapshot was taken that they will be
+    read in: no row that it shows lies beyond them. A table that is empty has a chunk of one page, unless that is
+    finished: it may have been truncated since.
+    """
+    chunks: list[Chunk] = []
+    for table in tables:
+        if table.kind == "r":
+            for gap in _gaps(table, finished.get(table.name, ())):
+                parts = _cut(table, gap, chunk_bytes, server_version)
+                chunks += [_chunk(table, part.first, part.end, part) for part in parts]
+    return _largest_first(chunks)
+
+
+def _gaps(table: Table, finished: Collection[Pages]) -> Iterator[Pages]:
+    end = max(table.pages, 1)
+    first = 0
+    for done in sorted(finished):
+        if first < min(done.first, end):
+            yield Pages(first, min(done.first, end))
+        first = max(first, done.end)
+    if first < end:
+        yield Pages(first, end)
+
+
+def _cut(table: Table, pages: Pages, chunk_bytes: int, server_version: int) -> Iterator[Pages]:
+    count = max(1, -(-table.bytes // chunk_bytes)) if server_version >= _RANGE_SCANS_SINCE else 1
+    step = max(1, -(-table.pages // count)) if count > 1 else pages.end - pages.first
+    for first in range(pages.first, pages.end, step):
+        yield Pages(first, min(first + step, pages.end))
+
+
+def _chunk(table: Table, first: int, end: int | None, pages: Pages) -> Chunk:
+    columns = tuple(column.name for column in table.copied_columns)
+    share = table.bytes * (pages.end - pages.first) // max(table.pages, 1)
+    return Chunk(table.name, columns, first, end, share)
+
+
+def _largest_first(chunks: list[Chunk]) -> list[Chunk]:
     return sorted(chunks, key=lambda chunk: -chunk.bytes)
+
+
+async def read_files(connection: SourceConnection) -> dict[TableName, int]:
+    """Which file holds each table's rows (relfilenode), as of the transaction's snapshot."""
+    rows = await connection.fetch(_FILES)
+    return {TableName(row.schema, row.name): row.file for row in rows}
+
+
+async def was_rewritten(connection: SourceConnection, table: TableName) -> bool:
+    """Whether the table has another file now than in the transaction's snapshot. Ask after reading it: the reading
+    keeps a lock until the transaction's end, so it is not rewritten later if it was not before."""
+    return bool(await connection.fetch(_REWRITTEN, table))
 
 
 async def read_chunk(connection: SourceConnection, chunk: Chunk, snapshot: str) -> AsyncGenerator[bytes, None]:
     """The chunk's rows as of an exported snapshot, in blocks of COPY text; in a transaction of its own.
 
-    Raises ``ServerFailed``, also when the table was rewritten or truncated after the snapshot was taken: its rows lie
-    on other pages then, or are gone for every snapshot. Left before its end, the connection is closed.
+    Raises ``ServerFailed``, and ``TableRewritten`` when its blocks are worth nothing. Left before its end, the
+    connection is closed.
     """
     await connection.begin(snapshot=snapshot)
     async with contextlib.aclosing(connection.copy_out(chunk.statement)) as blocks:
         async for block in blocks:
             yield block
-    # COPY's lock is held until the transaction's end, so it was not rewritten meanwhile, if it was not before.
-    rewritten = await connection.fetch(_REWRITTEN, chunk.table)
+    rewritten = await was_rewritten(connection, chunk.table)
     await connection.rollback()
     if rewritten:
-        raise ServerFailed(
+        raise TableRewritten(
             f"production rewrote or truncated {chunk.table} (TRUNCATE, VACUUM FULL, CLUSTER, ALTER TABLE) while it was "
             "read: the snapshot no longer shows its rows.",
             hint="Run the command again when that is done.",
@@ -100,10 +171,11 @@ async def read_sequences(connection: SourceConnection, sequences: Collection[Seq
     return values
 
 
-async def dump_schema(
-    binary: Path, address: SourceAddress, snapshot: str, archive: Path, environment: Mapping[str, str]
-) -> None:
-    """Write the schema as of ``snapshot`` to ``archive`` with pg_dump, which only reads. Raises ``ServerFailed``."""
+async def dump_schema(binary: Path, address: SourceAddress, snapshot: str, archive: Path, run: RunProgram) -> None:
+    """Write the schema as of ``snapshot`` to ``archive`` with pg_dump, which only reads.
+
+    Raises ``ServerFailed``, and ``BadInput`` when the archive cannot be written.
+    """
     parameters = conninfo_to_dict(address.conninfo)
     read_only = "-c default_transaction_read_only=on -c statement_timeout=0"
     parameters |= {
@@ -112,10 +184,8 @@ async def dump_schema(
     }
     # A command line can be read by every user of the machine.
     password = parameters.pop("password", None)
-    environment = dict(environment)
-    if password is not None:
-        environment["PGPASSWORD"] = str(password)
-    process = await asyncio.create_subprocess_exec(
+    variables = {"PGPASSWORD": str(password)} if password is not None else {}
+    command = [
         str(binary),
         "--schema-only",
         "--format=custom",
@@ -123,22 +193,16 @@ async def dump_schema(
         "--lock-wait-timeout=10s",
         f"--file={archive}",
         f"--dbname={make_conninfo('', **parameters)}",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment,
-    )
-    try:
-        _, complaint = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        lines = [
-            line for line in complaint.decode("utf-8", "replace").splitlines() if line.startswith("pg_dump: error")
-        ]
+    ]
+    ended = await run(command, variables)
+    if ended.exit_code:
+        lines = [line for line in ended.complaint.splitlines() if line.startswith("pg_dump: error")]
         reason = lines[0].removeprefix("pg_dump: error: ") if lines else "pg_dump failed"
+        if "output file" in reason:
+            raise BadInput(
+                f"the schema could not be written to {archive}: {reason}.",
+                hint="Make room there, or name another state folder in the settings.",
+            )
         raise ServerFailed(
             f"the schema of {address.label} could not be read: {reason}",
             hint="tezcat source check tells what the role lacks.",

@@ -2,8 +2,10 @@
 
     checks ─▶ slot ─▶ schema ─▶ rows, chunk by chunk ─▶ indexes and constraints ─▶ sequences, statistics ─▶ idle
 
-Nothing is made or changed before all checks have passed. When anything fails after that, the slot is dropped, because
-one that nobody reads makes production keep WAL, and the target is marked as failed: the next clone starts it over.
+Nothing is made or changed before all checks have passed. From then on the target knows how far the clone came
+(``sink.unfinished``). One that was killed, or failed in a way that passes, keeps its slot and is gone on with when it
+is begun again, if what it needs is as it was (``control.resume``). When it failed otherwise the slot is dropped,
+because one that nobody reads makes production keep WAL, and the next clone starts over.
 """
 
 from __future__ import annotations
@@ -11,32 +13,40 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
-
-import pyarrow as pa
+from typing import Final
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, DatabaseIdentity, Interrupted, Lsn, Refused, ServerFailed, TezcatError
-from capture.preflight import Status, preflight
-from capture.publications import published_as
-from capture.replication import ReplicationSession, Slot
-from capture.slots import drop_slot_if_there, slot_state
-from capture.snapshot import Chunk, dump_schema, plan_chunks, read_chunk, read_sequences
-from capture.source import SourceConnection, identity
+from capture.model import Catalog, Interrupted, Lsn, Refused, ServerFailed, TezcatError
+from capture.replication import ReplicationSession
+from capture.slots import drop_slot_if_there
+from capture.snapshot import dump_schema, read_sequences
 from capture.source import connect as source_connect
-from capture.unfollowed import unfollowed_changes
-from control.project import Project, database_identity, program
+from capture.source import identity
+from control import resume
+from control.copies import go_on
+from control.cut import Cut, fingerprint
+from control.programs import dump_program, run
+from control.project import Project, database_identity
+from control.readiness import reason_to_ask, refuse_older_target, refuse_unready, replace_slot
 from control.report import Report
-from control.settings import Settings, process_environment
-from control.workers import Surroundings, Worker, WorkerPool
-from sink import load, progress, restore, target
+from control.rows import Rows
+from control.settings import Settings
+from control.workers import Surroundings, WorkerPool, WorkersLost
+from sink import load, progress, restore, target, unfinished
 from sink.progress import Progress
-from sink.target import Connection, Standing, fetch
-from transform import copytext
+from sink.remaining import remaining
+from sink.rights import check_rights
+from sink.target import Standing, fetch
+from sink.unfinished import Phase, Unfinished
 from transform.plan import Plan
+
+_AFTER_ROWS: Final = (Phase.INDEXES, Phase.SETTLING)
+# How production and the target know the sessions of a clone.
+_PURPOSE: Final = "clone"
+# After a failure that passes, a clone goes on by itself when so many seconds have gone by, one after the other.
+_PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,60 +66,12 @@ class CloneResult:
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class CopyChunk:
-    """The job of one chunk: COPY out, mask, COPY in. Its result is (chunk, rows, bytes)."""
-
-    chunk: Chunk
-
-    async def run(self, worker: Worker) -> tuple[Chunk, int, int]:
-        """Copy the chunk in a transaction of its own on either side."""
-        production = await worker.source()
-        copy = await worker.target()
-        await load.as_replica(copy)
-        plan = worker.plan.tables[self.chunk.table]
-        size = 0
-
-        async def masked() -> AsyncIterator[bytes | pa.Buffer]:
-            nonlocal size
-            async with contextlib.aclosing(read_chunk(production, self.chunk, worker.source_snapshot)) as blocks:
-                async for block in blocks:
-                    size += len(block)
-                    if plan.is_raw:
-                        yield block
-                    else:
-                        yield copytext.join(plan.mask(copytext.split(block, self.chunk.columns), escaped=True))
-
-        rows = await load.copy_in(copy, self.chunk.table, self.chunk.columns, masked())
-        return self.chunk, rows, size
-
-
 async def needs_confirmation(settings: Settings, target_name: str) -> str | None:
     """Why the clone asks for the environment's name first; None where it may go ahead."""
     project = Project.of(settings, target_name)
     connection = await target.connect(project.target_address, productions=(), purpose="clone")
     async with connection:
-        return await _reason_to_ask(connection, project)
-
-
-async def _reason_to_ask(connection: Connection, project: Project) -> str | None:
-    match await target.standing(connection):
-        case Standing.EMPTY:
-            return None
-        case Standing.FOREIGN:
-            raise Refused(
-                f"environment {project.target_address.label} holds tables and bears no mark of tezcat: "
-                "it may be somebody's work.",
-                hint="Name an empty database, or empty this one yourself.",
-            )
-        case Standing.OURS:
-            try:
-                found = await progress.read(connection)
-            except progress.OtherLayout:
-                return f"environment {project.target.name} holds a copy that another version of tezcat made."
-            if found is None or found.consistent_lsn is None:
-                return None
-            return f"environment {project.target.name} holds a finished copy of {found.source}, which a clone replaces."
+        return await reason_to_ask(connection, project)
 
 
 async def clone(
@@ -122,132 +84,48 @@ async def clone(
     accept_writable_role: bool,
     report: Report,
 ) -> CloneResult:
-    """Clone ``source`` into ``target_name``; with ``once`` no slot is kept, so no stream can follow.
+    """Clone ``source`` into ``target_name``, or finish a clone that was begun; with ``once`` no slot is kept, so no
+    stream can follow, and a clone that is killed starts over.
 
     Raises ``Refused`` when the target is not ours to replace or ``confirm`` does not name it, ``BadInput`` and
     ``Problem`` for rules and settings, ``ServerFailed`` for what the servers answer.
     """
-    began = time.monotonic()
-    project = Project.of(settings, target_name, source)
-    async with contextlib.AsyncExitStack() as stack:
-        production = await project.open_source("clone", accept_writable_role=accept_writable_role)
-        await stack.enter_async_context(production)
-        found = await identity(production)
-        productions = frozenset({database_identity(found)})
-        connection = await target.connect(project.target_address, productions=productions, purpose="clone")
-        await stack.enter_async_context(connection)
-        reason = await _reason_to_ask(connection, project)
-        if reason is not None and confirm != project.target.name:
-            raise Refused(reason, hint=f"Say so with --confirm {project.target.name}.")
-        await progress.acquire(connection, project.target.name)
-        catalog = await read_catalog(production)
-        plan = project.plan(catalog)
-        _refuse_older_target(project, catalog, connection)
-        await _refuse_unready(project, plan, accept_writable_role=accept_writable_role, once=once, report=report)
-        dump = await program("pg_dump", catalog.server_version)
-        session = await stack.enter_async_context(await ReplicationSession.open(project.source_address, "clone"))
-        if not once:
-            await _replace_slot(project, production, connection, session, confirm)
-        report.say(f"making the slot {project.slot} at {project.source.name}")
-        slot: Slot | None = None
+    attempt = _Attempt(
+        Project.of(settings, target_name, source),
+        once=once,
+        confirm=confirm,
+        accept_writable_role=accept_writable_role,
+        report=report,
+    )
+    chunks = 0
+    pauses = iter(_PAUSES)
+    while True:
         try:
-            slot = await session.create_slot(project.slot, temporary=once)
-            work = _Clone(project, production, connection, session, slot, productions, dump, once=once, report=report)
-            made = await work.run(found.timeline)
+            return await attempt.run()
         except BaseException as error:
-            # A slot that production refused to make is not ours to drop; one whose answer was cut off may be there.
-            refused = slot is None and isinstance(error, ServerFailed) and not isinstance(error, Interrupted)
-            if not refused:
-                await _give_up(project, connection, once=once, report=report)
-            raise
-    return CloneResult(
-        source=project.source.name,
-        target=project.target.name,
-        consistent_lsn=slot.consistent_point,
-        tables=made.tables,
-        rows=made.rows,
-        bytes=made.bytes,
-        seconds=time.monotonic() - began,
-        slot=None if once else slot.name,
-        left_out=made.left_out,
-        warnings=made.warnings,
-    )
+            if not attempt.can_go_on:
+                raise
+            if attempt.chunks > chunks:
+                chunks, pauses = attempt.chunks, iter(_PAUSES)
+            pause = next(pauses, None) if isinstance(error, Interrupted) else None
+            if pause is None:
+                project = attempt.project
+                report.warn(
+                    f"the clone is not finished, and production keeps WAL in its slot {project.slot} so that it "
+                    f"can be. {go_on(project)}"
+                )
+                raise
+            report.warn(f"{error} The clone goes on in {pause:.0f} s.")
+        await asyncio.sleep(pause)
 
 
-async def _replace_slot(
-    project: Project,
-    production: SourceConnection,
-    connection: Connection,
-    session: ReplicationSession,
-    confirm: str | None,
-) -> None:
-    """Drop the slot of this target's last copy. Raises ``Refused`` for one that another copy may need."""
-    ours = await target.standing(connection) is Standing.OURS
-    if not ours and confirm != project.target.name and await slot_state(production, project.slot) is not None:
-        raise Refused(
-            f"production has a slot {project.slot} already, and environment {project.target_address.label} is empty: "
-            "the slot may belong to another copy, whose environment has the same name.",
-            hint=f"Rename this environment; or, if nobody needs the slot, --confirm {project.target.name} replaces it.",
-        )
-    await drop_slot_if_there(production, session, project.slot)
-
-
-def _too_old(max_age: timedelta) -> ServerFailed:
-    return ServerFailed(
-        f"the snapshot grew older than snapshot.max_age ({max_age}), and production comes first: "
-        "the clone was given up.",
-        hint="Raise snapshot.max_age or snapshot.workers, or clone when production is quieter.",
-    )
-
-
-def _refuse_older_target(project: Project, catalog: Catalog, connection: Connection) -> None:
-    theirs = connection.info.server_version // 10000
-    ours = catalog.server_version // 10000
-    if theirs < ours:
-        raise ServerFailed(
-            f"environment {project.target_address.label} runs PostgreSQL {theirs}, production PostgreSQL {ours}: "
-            "an older server may not take a newer one's schema.",
-            hint=f"Use a target of version {ours} or later.",
-        )
-
-
-async def _refuse_unready(
-    project: Project, plan: Plan, *, accept_writable_role: bool, once: bool, report: Report
-) -> None:
-    """Hold production against the same checks as ``source check``, before anything is made there."""
-    checks = await preflight(
-        project.source_address,
-        publication=project.settings.publication,
-        unpublished=[name for name, table in plan.tables.items() if table.rows == "none"],
-    )
-    # Without a stream no publication is needed; a writable role was judged, and accepted, when it connected.
-    passed = {"publication", "published tables", "replica identity"} if once else set()
-    if accept_writable_role:
-        passed.add("role")
-    judged = [check for check in checks if check.name not in passed]
-    problems = [check for check in judged if check.status is Status.PROBLEM]
-    if problems:
-        raise ServerFailed(
-            f"{project.source_address.label} is not ready: {' '.join(check.message for check in problems)}",
-            hint=" ".join(dict.fromkeys(check.remedy for check in problems)),
-        )
-    for check in judged:
-        if check.status is Status.WARNING:
-            report.warn(f"{check.message} {check.remedy}".rstrip())
-
-
-async def _give_up(project: Project, connection: Connection, *, once: bool, report: Report) -> None:
-    """Leave nothing behind that harms production, and no copy that looks whole."""
-    with contextlib.suppress(TezcatError):
-        if await target.standing(connection) is Standing.OURS:
-            await progress.set_state(connection, "failed", last_error="the last clone did not finish")
-    if once:
-        return
+async def _drop_slot(project: Project, report: Report) -> None:
+    """Leave nothing behind that harms production."""
     try:
         # The session that made the slot may be in the middle of anything, and so may the one that asks.
         async with (
-            await source_connect(project.source_address, purpose="clone") as asking,
-            await ReplicationSession.open(project.source_address, "clone") as session,
+            await source_connect(project.source_address, purpose=_PURPOSE) as asking,
+            await ReplicationSession.open(project.source_address, _PURPOSE) as session,
         ):
             await drop_slot_if_there(asking, session, project.slot)
     except TezcatError as error:
@@ -257,140 +135,242 @@ async def _give_up(project: Project, connection: Connection, *, once: bool, repo
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    tables: int
-    rows: int
-    bytes: int
-    left_out: dict[str, str]
-    warnings: list[str]
-
-
-class _Clone:
-    """The part of a clone that changes things: from the slot on."""
+class _Attempt:
+    """A clone, begun or gone on with. ``can_go_on`` tells after a failure whether it is worth another attempt, and
+    ``chunks`` how many were there at its end."""
 
     def __init__(
-        self,
-        project: Project,
-        production: SourceConnection,
-        connection: Connection,
-        session: ReplicationSession,
-        slot: Slot,
-        productions: frozenset[DatabaseIdentity],
-        dump: Path,
-        *,
-        once: bool,
-        report: Report,
+        self, project: Project, *, once: bool, confirm: str | None, accept_writable_role: bool, report: Report
     ) -> None:
-        self._project = project
-        self._production = production
-        self._connection = connection
-        self._session = session
-        self._slot = slot
-        self._productions = productions
-        self._dump = dump
+        self.project = project
+        self.can_go_on = False
+        self.chunks = 0
         self._once = once
+        self._confirm = confirm
+        self._accept_writable_role = accept_writable_role
         self._report = report
         self._archive = project.settings.state / f"{project.target.name}.schema"
 
-    async def run(self, timeline: int) -> _Made:
-        """Make the copy."""
-        project, report = self._project, self._report
-        max_age = project.settings.snapshot.max_age
-        await self._production.begin(snapshot=self._slot.snapshot)
-        catalog = await read_catalog(self._production)
-        clock = await self._production.fetch("SELECT transaction_timestamp()")
-        await self._production.rollback()
-        published = await published_as(self._production, project.publications, catalog)
-        unfollowed = await unfollowed_changes(self._production, project.publications)
-        plan = project.plan(catalog)
-        first = self._first_progress(catalog, plan, timeline, published, unfollowed)
-        try:
+    async def run(self) -> CloneResult:
+        """Make the copy, or what lacks of it."""
+        began = time.monotonic()
+        project = self.project
+        async with contextlib.AsyncExitStack() as stack:
+            production = await project.open_source(_PURPOSE, accept_writable_role=self._accept_writable_role)
+            await stack.enter_async_context(production)
+            found = await identity(production)
+            productions = frozenset({database_identity(found)})
+            connection = await target.connect(project.target_address, productions=productions, purpose=_PURPOSE)
+            await stack.enter_async_context(connection)
+            reason = await reason_to_ask(connection, project)
+            if reason is not None and self._confirm != project.target.name:
+                raise Refused(reason, hint=f"Say so with --confirm {project.target.name}.")
+            await check_rights(connection, project.target_address)
+            await progress.acquire(connection, project.target.name, patience=resume.PATIENCE)
+            catalog = await read_catalog(production)
+            plan = project.plan(catalog)
+            refuse_older_target(project, catalog, connection)
+            await target.refuse_other_encoding(connection, project.target_address, catalog.encoding)
+            await refuse_unready(
+                project, plan, accept_writable_role=self._accept_writable_role, once=self._once, report=self._report
+            )
+            tls = production.is_encrypted or connection.pgconn.ssl_in_use
+            self._dump = await dump_program(catalog.server_version, tls=tls)
+            project.check_state_folder()
+            self._production = production
+            self._connection = connection
+            self._productions = productions
+            left = await resume.find(project, production, connection, found, catalog, plan)
+            if left.obstacle is not None:
+                self._report.say(f"starting over: an earlier clone cannot be gone on with, because {left.obstacle}")
             try:
-                async with asyncio.timeout(max_age.total_seconds()), self._workers(plan) as pool:
-                    warnings = await self._bring_schema(catalog, first)
-                    rows, size, tables = await self._copy_rows(pool, catalog, plan)
-            except TimeoutError:
-                raise _too_old(max_age) from None
-            # The rows are here; production need not keep what the snapshot shows any more.
-            await self._session.close()
-            report.say("building indexes and constraints")
-            await self._restore(restore.Section.AFTER_ROWS, project.settings.snapshot.workers)
-        finally:
-            self._archive.unlink(missing_ok=True)
-        report.say("setting sequences, refreshing views, taking statistics")
+                if left.state is not None and not self._once:
+                    return await self._go_on(catalog, plan, began)
+                return await self._begin(stack, found.timeline, began)
+            finally:
+                self._archive.unlink(missing_ok=True)
+                self._archive.with_suffix(".entries").unlink(missing_ok=True)
+
+    # ------------------------------------------------------------------------------------------ beginnings, and the end
+
+    async def _begin(self, stack: contextlib.AsyncExitStack, timeline: int, began: float) -> CloneResult:
+        project = self.project
+        self.can_go_on = False
+        session = await stack.enter_async_context(await ReplicationSession.open(project.source_address, _PURPOSE))
+        if not self._once:
+            await replace_slot(project, self._production, self._connection, session, self._confirm)
+        if await target.standing(self._connection) is Standing.EMPTY:
+            # Whoever finds the slot after we were killed here must see whose it is.
+            await progress.install(self._connection)
+        self._report.say(f"making the slot {project.slot} at {project.source.name}")
+        cut: Cut | None = None
+        try:
+            cut = await Cut.take(project, self._production, session, project.slot, temporary=self._once)
+            plan = project.plan(cut.catalog)
+            async with self._workers(plan) as pool:
+                state, warnings = await self._bring_schema(cut, plan, timeline)
+                state = await self._rows(cut.catalog, plan, pool).copy(state, cut)
+            return await self._finish(cut.catalog, plan, state, warnings, began)
+        except BaseException as error:
+            # A slot that production refused to make is not ours to drop; one whose answer was cut off may be there.
+            refused = cut is None and isinstance(error, ServerFailed) and not isinstance(error, Interrupted)
+            if not refused:
+                await self._leave(error)
+            raise
+
+    async def _go_on(self, catalog: Catalog, plan: Plan, began: float) -> CloneResult:
+        # Until something says otherwise, what was kept stays.
+        self.can_go_on = True
+        try:
+            await unfinished.stop_orphans(self._connection, f"tezcat {_PURPOSE}")
+            state = await unfinished.take_over(self._connection)
+            await progress.set_state(self._connection, "cloning")
+            self._report.say(f"resuming a clone that was not finished (its {state.phase} stood at {state.base_lsn})")
+            self._archive.touch(0o600)
+            self._archive.write_bytes(await unfinished.read_archive(self._connection))
+            if state.phase is Phase.ROWS:
+                async with self._workers(plan) as pool:
+                    state = await self._rows(catalog, plan, pool).copy(state, None)
+            return await self._finish(catalog, plan, state, [], began)
+        except BaseException as error:
+            await self._leave(error)
+            raise
+
+    async def _finish(
+        self, catalog: Catalog, plan: Plan, state: Unfinished, warnings: list[str], began: float
+    ) -> CloneResult:
+        """All that follows the rows; production need not keep what a snapshot shows any more."""
+        if state.phase is not Phase.SETTLING:
+            entries: Path | None = None
+            if state.phase is Phase.INDEXES:
+                entries = await self._remaining_entries()
+            else:
+                await unfinished.enter(self._connection, Phase.INDEXES)
+            self._report.say("building indexes and constraints")
+            await self._restore(restore.Section.AFTER_ROWS, self.project.settings.snapshot.workers, entries)
+            await unfinished.enter(self._connection, Phase.SETTLING)
+        self._report.say("setting sequences, refreshing views, taking statistics")
         await self._set_sequences(catalog, plan)
-        warnings += await load.settle(self._connection)
-        await progress.finish_clone(self._connection, self._slot.consistent_point, clock[0][0])
-        left_out = {str(name): reason for name, reason in catalog.left_out.items()}
-        return _Made(tables, rows, size, left_out, warnings)
+        warnings = warnings + await load.settle(self._connection)
+        chunks = await unfinished.finished_chunks(self._connection)
+        async with target.transaction(self._connection):
+            await progress.finish_clone(self._connection, state.base_lsn, state.base_time)
+            await unfinished.forget(self._connection)
+        return CloneResult(
+            source=self.project.source.name,
+            target=self.project.target.name,
+            consistent_lsn=state.base_lsn,
+            tables=len({chunk.table for chunk in chunks}),
+            rows=sum(chunk.rows for chunk in chunks),
+            bytes=sum(chunk.bytes for chunk in chunks),
+            seconds=time.monotonic() - began,
+            slot=None if self._once else self.project.slot,
+            left_out={str(name): reason for name, reason in catalog.left_out.items()},
+            warnings=warnings,
+        )
+
+    async def _leave(self, error: BaseException) -> None:
+        """Keep what can be gone on with after a failure that passes; else leave no slot, and no copy that looks whole.
+
+        What the sessions of the clone are in the middle of is not known, so others do it.
+        """
+        passes = isinstance(error, Interrupted | WorkersLost | asyncio.CancelledError | KeyboardInterrupt)
+        reason = str(error) if isinstance(error, TezcatError) else "the last clone did not finish."
+        self.can_go_on = self.can_go_on and passes and not self._once
+        with contextlib.suppress(TezcatError):
+            async with await target.connect(
+                self.project.target_address, productions=self._productions, purpose=_PURPOSE
+            ) as connection:
+                if await target.standing(connection) is Standing.OURS:
+                    state = await unfinished.read(connection)
+                    self.chunks = len(await unfinished.finished_chunks(connection))
+                    has_begun = state is not None and (self.chunks > 0 or state.phase in _AFTER_ROWS)
+                    self.can_go_on = passes and not self._once and has_begun
+                    if not self.can_go_on:
+                        await unfinished.forget(connection)
+                    await progress.set_state(connection, "failed", last_error=reason)
+        if not self.can_go_on and not self._once:
+            await _drop_slot(self.project, self._report)
+
+    # --------------------------------------------------------------------------------------------------------- steps
 
     def _workers(self, plan: Plan) -> WorkerPool:
         surroundings = Surroundings(
-            source=self._project.source_address,
-            source_snapshot=self._slot.snapshot,
-            target=self._project.target_address,
+            source=self.project.source_address,
+            source_snapshot=None,
+            target=self.project.target_address,
             target_snapshot=None,
             productions=self._productions,
             plan=plan,
-            purpose="clone",
+            purpose=_PURPOSE,
         )
-        return WorkerPool(surroundings, self._project.settings.snapshot.workers)
+        return WorkerPool(surroundings, self.project.settings.snapshot.workers)
 
-    async def _bring_schema(self, catalog: Catalog, first: Progress) -> list[str]:
+    def _rows(self, catalog: Catalog, plan: Plan, pool: WorkerPool) -> Rows:
+        return Rows(
+            self.project,
+            self._production,
+            self._connection,
+            self._productions,
+            catalog,
+            plan,
+            pool,
+            self._report,
+            once=self._once,
+        )
+
+    async def _bring_schema(self, cut: Cut, plan: Plan, timeline: int) -> tuple[Unfinished, list[str]]:
         """Mark the target as ours and make what must be there before rows can come; warnings."""
-        project = self._project
-        self._archive.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        await dump_schema(self._dump, project.source_address, self._slot.snapshot, self._archive, process_environment())
-        if await target.standing(self._connection) is Standing.OURS:
-            await load.clear(self._connection)
+        project = self.project
+        await dump_schema(self._dump, project.source_address, cut.snapshot, self._archive, run)
+        await unfinished.stop_orphans(self._connection, f"tezcat {_PURPOSE}")
+        await load.clear(self._connection)
         await progress.install(self._connection)
-        await progress.begin_clone(self._connection, first)
-        made = await restore.make_roles(self._connection, catalog.roles)
+        state = Unfinished(unfinished.new_runner(), Phase.SCHEMA, cut.lsn, cut.time, fingerprint(cut.catalog))
+        async with target.transaction(self._connection):
+            await progress.begin_clone(self._connection, self._first_progress(cut, plan, timeline))
+            await unfinished.begin(self._connection, state, self._archive.read_bytes())
+        made = await restore.make_roles(self._connection, cut.catalog.roles)
         self._report.say("bringing the schema")
         await self._restore(restore.Section.BEFORE_ROWS, 1)
-        return [f"the role {name} was made on the target, without login, because the schema names it" for name in made]
+        await unfinished.enter(self._connection, Phase.ROWS)
+        state = await unfinished.take_over(self._connection)
+        return state, [
+            f"the role {name} was made on the target, without login, because the schema names it" for name in made
+        ]
 
-    async def _restore(self, section: restore.Section, jobs: int) -> None:
+    async def _restore(self, section: restore.Section, jobs: int, entries: Path | None = None) -> None:
         binary = self._dump.with_name("pg_restore")
-        address = self._project.target_address
-        await restore.restore(binary, self._archive, address, section, jobs, process_environment())
+        address = self.project.target_address
+        await restore.restore(binary, self._archive, address, section, jobs, run, entries=entries)
 
-    def _first_progress(
-        self, catalog: Catalog, plan: Plan, timeline: int, published: dict[str, str], unfollowed: dict[str, int]
-    ) -> Progress:
+    async def _remaining_entries(self) -> Path:
+        """What a clone that was killed among the indexes has not made. The programs that it started are gone."""
+        await unfinished.stop_orphans(self._connection, f"tezcat {_PURPOSE}")
+        entries = self._archive.with_suffix(".entries")
+        binary = self._dump.with_name("pg_restore")
+        entries.write_text(await remaining(binary, self._archive, self._connection, run))
+        return entries
+
+    def _first_progress(self, cut: Cut, plan: Plan, timeline: int) -> Progress:
         return Progress(
-            environment=self._project.target.name,
-            source=self._project.source.name,
-            system_identifier=catalog.system_identifier,
-            database=catalog.database,
+            environment=self.project.target.name,
+            source=self.project.source.name,
+            system_identifier=cut.catalog.system_identifier,
+            database=cut.catalog.database,
             timeline=timeline,
-            slot=None if self._once else self._slot.name,
+            slot=None if self._once else self.project.slot,
             rules_fingerprint=plan.fingerprint,
             key_check=plan.key_check,
             state="cloning",
             consistent_lsn=None,
             applied_lsn=None,
             source_time=None,
-            published=published,
-            unfollowed=unfollowed,
+            published=cut.published,
+            unfollowed=cut.unfollowed,
             runner=None,
             last_error=None,
         )
-
-    async def _copy_rows(self, pool: WorkerPool, catalog: Catalog, plan: Plan) -> tuple[int, int, int]:
-        settings = self._project.settings.snapshot
-        copied = [table for table in catalog.tables.values() if plan.tables[table.name].rows == "all"]
-        chunks = plan_chunks(copied, settings.chunk_bytes, catalog.server_version)
-        rows = size = 0
-        with contextlib.ExitStack() as bars:
-            total = sum(chunk.bytes for chunk in chunks)
-            advance = bars.enter_context(self._report.task("rows", total, "bytes"))
-            async for chunk, count, copied_bytes in pool.run(CopyChunk(chunk) for chunk in chunks):
-                rows += count
-                size += copied_bytes
-                advance(chunk.bytes)
-        return rows, size, len({chunk.table for chunk in chunks})
 
     async def _set_sequences(self, catalog: Catalog, plan: Plan) -> None:
         values = await read_sequences(self._production, catalog.sequences)

@@ -17,6 +17,14 @@ def clone_again(project: Project) -> str:
     return f"Clone again: tezcat clone --source {project.source.name} --target {project.target.name}."
 
 
+def go_on(project: Project) -> str:
+    """What to do with a clone that is not finished."""
+    return (
+        f"To go on: tezcat clone --source {project.source.name} --target {project.target.name}. "
+        f"To give it up, as production's DBA: SELECT pg_drop_replication_slot('{project.slot}');"
+    )
+
+
 def no_copy(project: Project) -> Refused:
     """There is no whole copy in the target."""
     return Refused(

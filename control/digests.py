@@ -97,10 +97,8 @@ async def _blocks(worker: Worker, side: Side, chunk: Chunk) -> AsyncGenerator[by
     plan = worker.plan.tables[chunk.table]
     async with contextlib.aclosing(read_chunk(await worker.source(), chunk, worker.source_snapshot)) as blocks:
         async for block in blocks:
-            if plan.is_raw:
-                yield block
-            else:
-                yield copytext.join(plan.mask(copytext.split(block, chunk.columns), escaped=True)).to_pybytes()
+            masked = plan.mask_block(block, chunk.columns)
+            yield masked if isinstance(masked, bytes) else masked.to_pybytes()
 
 
 def _digests(lines: Iterable[bytes], key: bytes) -> Lanes:

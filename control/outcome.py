@@ -72,9 +72,11 @@ def running(*, as_json: bool, log_level: logs.LogLevel) -> Iterator[Terminal]:
 
     With ``as_json`` the error is also the result, ``{"error": {kind, exit_code, message, hint}}``.
     """
-    logs.set_up(log_level)
     signal.signal(signal.SIGTERM, _as_interrupt)
     err = stderr_console()
+    # Who asks for more than warnings, or for JSON, has a program read it.
+    is_read = err.is_terminal and not as_json and log_level.number >= logs.LogLevel.WARNING.number
+    logs.set_up(log_level, err if is_read else None)
     terminal = Terminal(stdout_console(), err, RichReport(err), as_json)
     try:
         yield terminal

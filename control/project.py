@@ -1,32 +1,26 @@
-"""What the settings lead to: addresses, the key, the rules, the plan, PostgreSQL's own programs.
+"""What the settings lead to: addresses, the key, the rules, the plan, the state folder.
 
 Every operation starts here, so that an environment is opened, and production identified, in one way only.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import re
-import shutil
+import tempfile
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Final
 
 from capture import source
 from capture.dba import publication_names
 from capture.model import BadInput, Catalog, DatabaseIdentity
 from capture.privileges import refuse_writable_role
 from capture.source import SourceAddress, SourceConnection, SourceIdentity
-from control import embedded
-from control.settings import Environment, Settings, process_environment
+from control.settings import Environment, Settings
 from sink.target import TargetAddress
 from transform.keyring import KeyRing
 from transform.plan import Plan, compile_plan
 from transform.rules import load_rules
 
-_EMBEDDED_VERSIONS: Final = (16, 18)
+# Bytes; a schema takes more, but a disk without even this is full.
+_LEAST_ROOM = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +69,20 @@ class Project:
         """
         return compile_plan(load_rules(self.settings.rules), catalog, self.keyring(), partial=partial)
 
+    def check_state_folder(self) -> None:
+        """Make the folder for what a command keeps in files, if need be. Raises ``BadInput`` when nothing can be
+        written there."""
+        folder = self.settings.state
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(_LEAST_ROOM))
+        except OSError as error:
+            raise BadInput(
+                f"the state folder {folder} cannot be written: {error.strerror}.",
+                hint=f"Make it writable, with room, or name another in {self.settings.path}: state: PATH.",
+            ) from None
+
     async def open_source(self, purpose: str, *, accept_writable_role: bool) -> SourceConnection:
         """A guarded connection whose role was audited. Raises ``Refused`` when the role could write."""
         connection = await source.connect(self.source_address, purpose=purpose)
@@ -89,39 +97,3 @@ class Project:
 def database_identity(identity: SourceIdentity) -> DatabaseIdentity:
     """What the target guard compares."""
     return DatabaseIdentity(identity.system_identifier, identity.database)
-
-
-async def program(name: str, server_version: int) -> Path:
-    """``pg_dump`` or ``pg_restore`` for a server: of its own major version or the next above that is here.
-
-    A newer one than needed may write settings that an older target does not know. Raises ``BadInput``.
-    """
-    wanted = server_version // 10000
-    found = {major: path for path in _candidates(name) if (major := await _major(path)) is not None}
-    fitting = sorted(major for major in found if major >= wanted)
-    if not fitting:
-        raise BadInput(
-            f"no {name} of version {wanted} or later is here, which a server of version {wanted} needs.",
-            hint=f"Install PostgreSQL {wanted}'s client programs.",
-        )
-    return found[fitting[0]]
-
-
-@lru_cache
-def _candidates(name: str) -> tuple[Path, ...]:
-    places = [Path(folder) / name for folder in os.get_exec_path()]
-    places += [embedded.binaries(version) / name for version in _EMBEDDED_VERSIONS]
-    return tuple(dict.fromkeys(place.absolute() for place in places if shutil.which(str(place))))
-
-
-async def _major(path: Path) -> int | None:
-    process = await asyncio.create_subprocess_exec(
-        str(path),
-        "--version",
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=process_environment(),
-    )
-    output, _ = await process.communicate()
-    match = re.search(rb"\(PostgreSQL\) (\d+)", output)
-    return int(match[1]) if match and process.returncode == 0 else None

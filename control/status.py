@@ -8,18 +8,21 @@ from datetime import UTC, datetime
 from capture import source
 from capture.model import Lsn, TezcatError
 from capture.slots import SlotState, slot_state
+from control.copies import go_on
 from control.project import Project
 from control.settings import Settings
-from sink import progress, target
+from sink import progress, target, unfinished
 from sink.progress import Progress
 from sink.target import Standing
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """One environment. ``state`` is what the progress says (cloning, idle, streaming, failed), ``stale`` where a runner
-    died without a word, ``none`` where there is no copy, ``unreachable`` where the copy's server does not answer.
-    Positions and lags are None where they are not known."""
+    """One environment. ``state`` is what the progress says (cloning, idle, streaming, failed), ``unfinished`` where a
+    clone ended before the copy was whole and production keeps WAL for it, ``stale`` where a runner died without a
+    word, ``none`` where there is no copy, ``unreachable`` where the copy's server does not answer.
+    ``consistent`` says that at ``applied_lsn`` the copy is exactly what production was there, as far as is known: not
+    after a failure, which may be the sign that it differs. Positions and lags are None where they are not known."""
 
     environment: str
     state: str
@@ -47,28 +50,56 @@ async def _one(settings: Settings, name: str) -> StreamStatus:
                 return StreamStatus(name, "none")
             found = await progress.read(connection)
             running = await progress.is_running(connection)
+            chunks = len(await unfinished.finished_chunks(connection))
     except TezcatError as error:
         return StreamStatus(name, "unreachable", last_error=str(error))
-    if found is None:
-        return StreamStatus(name, "none")
+    # A clone that was killed early has a slot, and no progress yet.
+    slot_name = found.slot if found is not None else project.slot
     slot: SlotState | None = None
-    complaint = found.last_error
-    if found.slot is not None:
+    complaint = found.last_error if found is not None else None
+    if slot_name is not None:
         try:
             async with await source.connect(project.source_address, purpose="status") as production:
-                slot = await slot_state(production, found.slot)
-            if slot is None and found.consistent_lsn is not None:
-                complaint = complaint or f"the slot {found.slot} is gone from production; clone again"
+                slot = await slot_state(production, slot_name)
+            if slot is None and found is not None and found.consistent_lsn is not None:
+                complaint = complaint or f"the slot {slot_name} is gone from production; clone again"
         except TezcatError as error:
             complaint = complaint or str(error)
+    if slot is not None and not running and (found is None or found.consistent_lsn is None):
+        complaint = _unfinished(project, slot, complaint, chunks)
+    if found is None:
+        return _begun(name, project.slot, slot, complaint, running=running)
     return _combine(name, found, slot, complaint, running=running)
+
+
+def _unfinished(project: Project, slot: SlotState, complaint: str | None, chunks: int) -> str:
+    said = f"{complaint} " if complaint else ""
+    return (
+        f"{said}The clone is not finished ({chunks} chunks are there), and production keeps WAL in its slot "
+        f"{project.slot} ({slot.retained_wal_bytes / 1e6:.1f} MB by now) until it is. {go_on(project)}"
+    )
+
+
+def _begun(name: str, slot_name: str, slot: SlotState | None, complaint: str | None, *, running: bool) -> StreamStatus:
+    if running or slot is None:
+        return StreamStatus(name, "cloning" if running else "none")
+    return StreamStatus(
+        name,
+        "unfinished",
+        slot=slot_name,
+        confirmed_flush_lsn=slot.confirmed_flush_lsn,
+        retained_wal_bytes=slot.retained_wal_bytes,
+        last_error=complaint,
+    )
 
 
 def _combine(
     name: str, found: Progress, slot: SlotState | None, complaint: str | None, *, running: bool
 ) -> StreamStatus:
     state = found.state
-    if state in ("cloning", "streaming") and not running:
+    if not running and slot is not None and found.consistent_lsn is None:
+        state = "unfinished"
+    elif state in ("cloning", "streaming") and not running:
         state = "stale"
     lag_bytes: int | None = None
     lag_seconds: float | None = None
@@ -84,7 +115,7 @@ def _combine(
         slot=found.slot,
         confirmed_flush_lsn=slot.confirmed_flush_lsn if slot is not None else None,
         applied_lsn=found.applied_lsn,
-        consistent=found.consistent_lsn is not None,
+        consistent=found.consistent_lsn is not None and state != "failed",
         lag_bytes=lag_bytes,
         lag_seconds=lag_seconds,
         retained_wal_bytes=slot.retained_wal_bytes if slot is not None else None,

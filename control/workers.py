@@ -2,7 +2,8 @@
 
 A worker keeps one connection to production, which adopts the exported snapshot anew for each piece of work (so that
 it holds no lock on a table that is done), and one to the target. Jobs are small picklable objects; a job's result or
-``TezcatError`` comes back to the event loop. Workers die with the process that started them.
+``TezcatError`` comes back to the event loop. Workers die with the process that started them; a pool that lost one can
+be started again.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import util
-from typing import Protocol, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 import pyarrow as pa
 
@@ -31,13 +32,19 @@ from transform.plan import Plan
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 
+# Workers are forked by a process that has imported what they need and nothing else: it has no connection, no key and no
+# thread of ours that could leak into them, they start in no time, and they share the memory that the imports take.
+_CONTEXT: Final = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload([__name__])
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every worker of a pool works with. ``target_snapshot`` is set where the target is only read."""
+    """What every worker of a pool works with. ``source_snapshot`` is None where each job brings its own;
+    ``target_snapshot`` is set where the target is only read."""
 
     source: SourceAddress
-    source_snapshot: str
+    source_snapshot: str | None
     target: TargetAddress
     target_snapshot: str | None
     productions: frozenset[DatabaseIdentity]
@@ -71,7 +78,8 @@ class Worker:
 
     @property
     def source_snapshot(self) -> str:
-        """The snapshot to read production in."""
+        """The snapshot to read production in, where it is one for all jobs."""
+        assert self._surroundings.source_snapshot is not None
         return self._surroundings.source_snapshot
 
     async def target(self) -> Connection:
@@ -138,35 +146,68 @@ def _begin() -> None:
     """The first job of a process: to be there."""
 
 
+class WorkersLost(ServerFailed):
+    """A worker process was killed; its pool can do nothing more until it is started again."""
+
+
+def _lost() -> WorkersLost:
+    return WorkersLost(
+        "a worker process was killed before it had finished.",
+        hint="See whether the machine ran out of memory, then run the command again.",
+    )
+
+
 class WorkerPool:
     """A pool of worker processes; an async context manager. They start, which takes a second, when it is entered, and
     whoever has other things to do first enters it before those."""
 
     def __init__(self, surroundings: Surroundings, workers: int) -> None:
+        self._surroundings = surroundings
         self._workers = workers
-        self._executor = ProcessPoolExecutor(
-            max_workers=workers,
-            mp_context=multiprocessing.get_context("spawn"),
+        self._executor = self._make()
+
+    def _make(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            max_workers=self._workers,
+            mp_context=_CONTEXT,
             initializer=_start,
-            initargs=(surroundings,),
+            initargs=(self._surroundings,),
         )
 
     async def __aenter__(self) -> Self:
-        for _ in range(self._workers):
-            self._executor.submit(_begin)
+        self._begin()
         return self
 
+    def _begin(self) -> None:
+        self._started = [self._executor.submit(_begin) for _ in range(self._workers)]
+
+    async def ready(self) -> None:
+        """Wait until there is a process that can take a job. Raises ``WorkersLost``."""
+        try:
+            await asyncio.wrap_future(self._started[0])
+        except BrokenProcessPool:
+            raise _lost() from None
+
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
+        await self._end(at_once=kind is not None)
+
+    async def _end(self, *, at_once: bool) -> None:
+        if at_once:
             # What runs now is of no use any more; do not wait for it.
-            for process in list(getattr(self._executor, "_processes", {}).values()):
+            for process in list((getattr(self._executor, "_processes", None) or {}).values()):
                 process.terminate()
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
 
-    async def run(self, jobs: Iterable[Job[ResultT_co]]) -> AsyncIterator[ResultT_co]:
+    async def restart(self) -> None:
+        """Kill the processes, whatever they do, and start new ones. Nothing may be running through ``run``."""
+        await self._end(at_once=True)
+        self._executor = self._make()
+        self._begin()
+
+    async def run(self, jobs: Iterable[Job[ResultT_co]]) -> AsyncGenerator[ResultT_co, None]:
         """Results as they come, in no order. The first error ends it.
 
-        Raises ``TezcatError`` of a job, and ``ServerFailed`` when a worker was killed.
+        Raises ``TezcatError`` of a job, and ``WorkersLost``.
         """
         waiting = iter(jobs)
         running: set[asyncio.Future[ResultT_co]] = set()
@@ -181,10 +222,7 @@ class WorkerPool:
                     yield future.result()
                     running.discard(future)
         except BrokenProcessPool:
-            raise ServerFailed(
-                "a worker process was killed before it had finished.",
-                hint="See whether the machine ran out of memory, then run the command again.",
-            ) from None
+            raise _lost() from None
         finally:
             for future in running:
                 # One that has failed too would complain that nobody asked.

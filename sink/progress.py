@@ -7,6 +7,8 @@ another cannot commit any more. A session lock on the target keeps a second runn
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -24,9 +26,10 @@ RUNNER: Final = 0x74657A01
 GATE: Final = 0x74657A02
 READER: Final = 0x74657A03
 
+_ASK_AGAIN_SECONDS: Final = 0.2
 
 # Counts the forms that schema.sql has had.
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +143,17 @@ async def set_state(
     )
 
 
-async def acquire(connection: Connection, environment: str) -> None:
-    """Take the runner's lock for the life of this session. Raises ``Occupied`` while another runner has it."""
-    rows = await fetch(connection, "SELECT pg_try_advisory_lock(%s)", (RUNNER,))
-    if rows[0][0]:
-        return
+async def acquire(connection: Connection, environment: str, *, patience: float = 0) -> None:
+    """Take the runner's lock for the life of this session. Raises ``Occupied`` while another runner has it, after
+    ``patience`` in seconds: the server may notice late that a runner was killed."""
+    deadline = time.monotonic() + patience
+    while True:
+        rows = await fetch(connection, "SELECT pg_try_advisory_lock(%s)", (RUNNER,))
+        if rows[0][0]:
+            return
+        if time.monotonic() >= deadline:
+            break
+        await asyncio.sleep(_ASK_AGAIN_SECONDS)
     rows = await fetch(
         connection,
         """SELECT coalesce(nullif(a.application_name, ''), 'a session'), a.pid

@@ -6,16 +6,15 @@ without login where they lack, because a policy cannot be made without them.
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from capture.model import Refused, ServerFailed, quote_identifier
+from capture.model import Refused, RunProgram, ServerFailed, quote_identifier
 from sink.target import Connection, TargetAddress, fetch
 
 _LEFT_OUT: Final = ("--no-owner", "--no-publications", "--no-subscriptions", "--no-tablespaces", "--no-security-labels")
@@ -38,49 +37,47 @@ class Section(StrEnum):
 
 
 async def restore(
-    binary: Path, archive: Path, address: TargetAddress, section: Section, jobs: int, environment: Mapping[str, str]
+    binary: Path,
+    archive: Path,
+    address: TargetAddress,
+    section: Section,
+    jobs: int,
+    run: RunProgram,
+    *,
+    entries: Path | None = None,
 ) -> None:
-    """Make one section of the archive's schema, in ``jobs`` connections. ``environment`` is that of the child process.
+    """Make one section of the archive's schema, in ``jobs`` connections.
 
-    Raises ``ServerFailed``.
+    ``entries`` is a file that names those to make, where that is not all of them. Raises ``ServerFailed``.
     """
     parameters = conninfo_to_dict(address.conninfo)
     password = parameters.pop("password", None)
     # pg_restore sets its own search_path and timeouts; ours in `options` would only stand in their way.
     parameters.pop("options", None)
-    environment = {**environment, "PGAPPNAME": "tezcat clone"}
+    variables = {"PGAPPNAME": "tezcat clone"}
     if password is not None:
-        environment["PGPASSWORD"] = str(password)
-    process = await asyncio.create_subprocess_exec(
+        variables["PGPASSWORD"] = str(password)
+    command = [
         str(binary),
         f"--section={section}",
         f"--jobs={jobs}",
         "--exit-on-error",
         "--verbose",  # names the entry that failed
+        *((f"--use-list={entries}",) if entries is not None else ()),
         *_LEFT_OUT,
         f"--dbname={make_conninfo('', **parameters)}",
         str(archive),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment,
-    )
-    try:
-        _, complaint = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
+    ]
+    ended = await run(command, variables)
+    if ended.exit_code:
         raise ServerFailed(
-            f"the schema could not be made in environment {address.label}: {_reason(complaint, section)}",
+            f"the schema could not be made in environment {address.label}: {_reason(ended.complaint, section)}",
             hint="Make that possible on the target (an extension, a role, a version), then clone again.",
         )
 
 
-def _reason(complaint: bytes, section: Section) -> str:
+def _reason(text: str, section: Section) -> str:
     """The first error of pg_restore in one line, without what can quote values of rows."""
-    text = complaint.decode("utf-8", "replace")
     match = re.search(r"^pg_restore: error: (?:could not execute query: ERROR: +)?(.+)$", text, re.MULTILINE)
     entry = re.search(r"from TOC entry \d+; \d+ \d+ (.+)$", text, re.MULTILINE)
     reason = match[1] if match else "pg_restore failed."

@@ -26,6 +26,29 @@ CREATE TABLE tezcat.progress (
     updated_at        timestamptz NOT NULL DEFAULT now()
 );
 
+-- A clone that is not finished: one row until the copy is whole, with what it takes to go on after it was killed.
+CREATE TABLE tezcat.clone (
+    one       boolean PRIMARY KEY DEFAULT true CHECK (one),
+    runner    text NOT NULL,                   -- who may finish chunks; a successor replaces it, and the first is fenced
+    phase     text NOT NULL CHECK (phase IN ('schema', 'rows', 'indexes', 'settling')),
+    base_lsn  pg_lsn NOT NULL,                 -- the rows of finished chunks are exactly production's here
+    base_time timestamptz NOT NULL,            -- production's clock there
+    catalog   text NOT NULL,                   -- fingerprint of production's tables
+    archive   bytea NOT NULL                   -- the schema, as pg_dump wrote it
+);
+
+-- The chunks of an unfinished clone that are here, each recorded in the transaction that brought its rows.
+CREATE TABLE tezcat.chunks (
+    schema_name text NOT NULL,
+    table_name  text NOT NULL,
+    first_page  bigint NOT NULL,
+    end_page    bigint NOT NULL,
+    file        bigint NOT NULL,               -- production's relfilenode: the pages are of this one
+    rows        bigint NOT NULL,
+    bytes       bigint NOT NULL,               -- of COPY text as it left production
+    PRIMARY KEY (schema_name, table_name, first_page)
+);
+
 -- A reader who needs the copy to stand at one LSN. The stream does not pass it while the row is there and its
 -- owner's session lives.
 CREATE TABLE tezcat.hold (

@@ -14,29 +14,41 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psycopg.rows import TupleRow
 
 from capture.catalog import read_catalog
 from capture.model import Sequence, ServerFailed, Table, TableName
-from capture.snapshot import Chunk, dump_schema, plan_chunks, read_chunk, read_sequences
+from capture.snapshot import (
+    Chunk,
+    Pages,
+    TableRewritten,
+    dump_schema,
+    plan_chunks,
+    read_chunk,
+    read_files,
+    read_sequences,
+    remaining_chunks,
+)
 from capture.source import SourceAddress, SourceConnection, connect
+from control.programs import run
 from tests.fix_catalog import table
 from tests.fix_postgres import Database, Server
 from tests.fix_source import source_address
 
 PG16 = 160000
-ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
 
 @pytest.fixture
-async def exporter(production: Database) -> AsyncIterator[psycopg.AsyncConnection]:
+async def exporter(production: Database) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
     """A session whose snapshot others adopt."""
     async with await psycopg.AsyncConnection.connect(production.url) as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         yield connection
 
 
-async def export(exporter: psycopg.AsyncConnection) -> str:
-    return (await (await exporter.execute("SELECT pg_export_snapshot()")).fetchall())[0][0]  # type: ignore[no-any-return]
+async def export(exporter: psycopg.AsyncConnection[TupleRow]) -> str:
+    [(name,)] = await (await exporter.execute("SELECT pg_export_snapshot()")).fetchall()
+    return str(name)
 
 
 async def rows(source: SourceConnection, chunk: Chunk, snapshot: str) -> list[bytes]:
@@ -67,6 +79,24 @@ def test_chunks_part_the_pages_of_each_table(sizes: list[tuple[int, int]], chunk
         assert all(chunk.first_page < max(one.pages, 1) for chunk in own)
         if version < 140000:
             assert len(own) == 1
+
+
+@given(
+    st.integers(0, 500),
+    st.lists(st.tuples(st.integers(0, 600), st.integers(1, 80)), max_size=8),
+    st.integers(1, 200),
+    st.sampled_from([130000, 140000, 180000]),
+)
+def test_what_remains_is_what_is_not_finished(
+    pages: int, finished: list[tuple[int, int]], chunks: int, version: int
+) -> None:
+    """Each page that lies in the table and in no finished range is in one chunk, and no other is in any."""
+    one = replace(table("public.t", "id int8"), pages=pages, bytes=pages * 8192)
+    done = [Pages(first, first + count) for first, count in finished]
+    remaining = remaining_chunks([one], {one.name: done}, max(1, one.bytes // chunks), version)
+    found = Counter(page for chunk in remaining for page in range(chunk.first_page, chunk.end_page or 0))
+    expected = set(range(max(pages, 1))) - {page for each in done for page in range(each.first, each.end)}
+    assert found == Counter(expected)
 
 
 def test_a_chunk_is_about_as_large_as_asked_for() -> None:
@@ -145,7 +175,7 @@ def test_every_row_is_in_one_chunk(churned: Database, parts: int) -> None:
 
 
 async def test_rows_that_lie_beyond_the_planned_pages_are_read(
-    production: Database, source: SourceConnection, exporter: psycopg.AsyncConnection
+    production: Database, source: SourceConnection, exporter: psycopg.AsyncConnection[TupleRow]
 ) -> None:
     """The table may have grown between planning and the snapshot."""
     production.execute("CREATE TABLE public.grown (id int, a text)", "INSERT INTO public.grown VALUES (1, 'x')")
@@ -155,7 +185,7 @@ async def test_rows_that_lie_beyond_the_planned_pages_are_read(
 
 
 async def test_generated_columns_are_not_read(
-    production: Database, source: SourceConnection, exporter: psycopg.AsyncConnection
+    production: Database, source: SourceConnection, exporter: psycopg.AsyncConnection[TupleRow]
 ) -> None:
     """The copy makes its own."""
     production.execute(
@@ -176,7 +206,7 @@ async def test_generated_columns_are_not_read(
     ],
 )
 async def test_a_table_that_was_rewritten_under_the_snapshot_is_not_read(
-    production: Database, source: SourceConnection, exporter: psycopg.AsyncConnection, rewrite: str
+    production: Database, source: SourceConnection, exporter: psycopg.AsyncConnection[TupleRow], rewrite: str
 ) -> None:
     """Its rows lie on other pages now, or no snapshot shows them any more: chunks would lose or repeat some."""
     production.execute(
@@ -189,15 +219,18 @@ async def test_a_table_that_was_rewritten_under_the_snapshot_is_not_read(
     first, *others = plan_chunks([await table_of(source, "rewritten")], 16384, PG16)
     assert others
     await rows(source, first, snapshot)
+    name = TableName("public", "rewritten")
+    before = (await read_files(source))[name]
     production.execute(rewrite)
-    with pytest.raises(ServerFailed, match=r"rewrote or truncated public\.rewritten"):
+    assert (await read_files(source))[name] != before
+    with pytest.raises(TableRewritten, match=r"rewrote or truncated public\.rewritten"):
         await rows(source, others[0], snapshot)
     # The session is free for the next chunk.
     assert await source.fetch("SELECT 1") == [(1,)]
 
 
 async def test_a_chunk_that_is_not_read_to_its_end_closes_the_session(
-    churned: Database, exporter: psycopg.AsyncConnection
+    churned: Database, exporter: psycopg.AsyncConnection[TupleRow]
 ) -> None:
     """The server would go on sending."""
     async with await connect(source_address(churned), purpose="tests") as source:
@@ -227,7 +260,7 @@ async def test_a_sequence_that_never_gave_a_value_has_none(production: Database,
 
 
 async def test_the_schema_is_dumped_as_of_the_snapshot(
-    production: Database, exporter: psycopg.AsyncConnection, tmp_path: Path
+    production: Database, exporter: psycopg.AsyncConnection[TupleRow], tmp_path: Path
 ) -> None:
     """What was made later is not in it, and no row is."""
     production.execute("CREATE TABLE public.dumped AS SELECT 'canary-7f3a' AS a")
@@ -235,7 +268,7 @@ async def test_the_schema_is_dumped_as_of_the_snapshot(
     production.execute("CREATE TABLE public.made_later (id int)")
     archive = tmp_path / "schema"
     binary = production.server.programs / "pg_dump"
-    await dump_schema(binary, source_address(production), snapshot, archive, ENVIRONMENT)
+    await dump_schema(binary, source_address(production), snapshot, archive, run)
     production.execute("DROP TABLE public.made_later")
     listed = await listing(production.server, archive)
     assert "dumped" in listed
@@ -263,7 +296,7 @@ async def test_why_the_schema_could_not_be_dumped_is_told(production: Database, 
     program.chmod(0o700)
     address = SourceAddress.parse(production.url_as("postgres", "s3cret"))
     with pytest.raises(ServerFailed, match="could not be read: query failed") as caught:
-        await dump_schema(program, address, "00000003-1", tmp_path / "schema", ENVIRONMENT)
+        await dump_schema(program, address, "00000003-1", tmp_path / "schema", run)
     assert "source check" in caught.value.hint
     arguments = recorded.read_text().split()
     assert arguments.pop() == "s3cret"
@@ -277,7 +310,7 @@ async def test_a_cancelled_dump_leaves_no_process(production: Database, tmp_path
     program = tmp_path / "pg_dump"
     program.write_text(f"#!/bin/sh\necho $$ > {started}\nexec sleep 60\n")
     program.chmod(0o700)
-    task = asyncio.create_task(dump_schema(program, source_address(production), "s", tmp_path / "schema", ENVIRONMENT))
+    task = asyncio.create_task(dump_schema(program, source_address(production), "s", tmp_path / "schema", run))
     async with asyncio.timeout(10):
         while not (started.exists() and started.read_text().strip()):  # noqa: ASYNC110 - a process cannot set an event
             await asyncio.sleep(0.01)

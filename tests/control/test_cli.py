@@ -15,6 +15,7 @@ from types import ModuleType
 
 import pytest
 import typer
+from typer.core import TyperGroup
 from typer.testing import CliRunner, Result
 
 import control
@@ -97,7 +98,8 @@ def test_the_list_of_commands_is_complete() -> None:
     """What this module checks is what there is."""
     group = typer.main.get_command(app)
     found = []
-    for name, command in group.commands.items():  # type: ignore[attr-defined]  # a group
+    assert isinstance(group, TyperGroup)
+    for name, command in group.commands.items():
         found += [f"{name} {inner}" for inner in getattr(command, "commands", {})] or [name]
     assert sorted(found) == sorted(COMMANDS)
 

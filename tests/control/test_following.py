@@ -57,7 +57,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
             return PROGRESS
 
         module = ModuleType("control.stream")
-        module.stream = stream  # type: ignore[attr-defined]
+        vars(module)["stream"] = stream
         monkeypatch.setitem(sys.modules, "control.stream", module)
         return CliRunner().invoke(app, ["stream", "--target", "test", *arguments])
 

@@ -85,11 +85,31 @@ async def test_why_a_copy_stands_still_is_told(copy: Connection, project: Projec
     assert (one.state, one.last_error, one.lag_bytes) == ("failed", "the disk is full", None)
 
 
+async def test_a_copy_that_failed_is_not_called_consistent(copy: Connection, project: Project) -> None:
+    """What stopped the stream may be that the copy differs; once a stream goes on, it is believed again."""
+    await progress.set_state(copy, "failed", last_error="production no longer publishes public.guests")
+    assert not (await told(project)).consistent
+    await progress.become_runner(copy, "runner")
+    assert (await told(project)).consistent
+
+
 async def test_a_database_without_a_copy(copy: Connection, project: Project) -> None:
-    """Never cloned, or a clone that had only just begun."""
-    await copy.execute("DELETE FROM tezcat.progress")
-    assert await told(project) == StreamStatus("test", "none")
+    """Never cloned."""
     await copy.execute("DROP SCHEMA tezcat CASCADE")
+    assert await told(project) == StreamStatus("test", "none")
+
+
+async def test_a_clone_that_is_not_finished(copy: Connection, project: Project) -> None:
+    """Killed as soon as it had its slot, or later: production keeps WAL for it, and what to do is said."""
+    await copy.execute("UPDATE tezcat.progress SET state = 'cloning', consistent_lsn = NULL, applied_lsn = NULL")
+    for statement in ("SELECT 1", "DELETE FROM tezcat.progress"):
+        await copy.execute(statement)
+        one = await told(project)
+        assert (one.state, one.slot, one.consistent) == ("unfinished", "tezcat_test", False)
+        assert one.retained_wal_bytes is not None
+        for words in ("production keeps WAL in its slot", "tezcat clone --source", "pg_drop_replication_slot"):
+            assert words in str(one.last_error)
+    project.source.execute("SELECT pg_drop_replication_slot('tezcat_test')")
     assert await told(project) == StreamStatus("test", "none")
 
 
@@ -111,8 +131,9 @@ async def test_what_cannot_be_reached_is_told_in_its_place(copy: Connection, pro
         (IDLE, False, "idle"),
         (replace(IDLE, state="streaming"), True, "streaming"),
         (replace(IDLE, state="streaming"), False, "stale"),
-        (replace(IDLE, state="cloning"), True, "cloning"),
-        (replace(IDLE, state="cloning"), False, "stale"),
+        (FIRST_PROGRESS, True, "cloning"),
+        (FIRST_PROGRESS, False, "unfinished"),
+        (replace(FIRST_PROGRESS, state="failed"), False, "unfinished"),
         (replace(IDLE, state="failed"), False, "failed"),
     ],
 )

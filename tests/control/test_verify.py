@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -218,9 +219,9 @@ async def test_a_table_that_production_rewrote_meanwhile_is_not_called_different
     """The snapshot no longer shows its rows, which says nothing about the copy."""
     run = _Comparison.run
 
-    async def after_a_rewrite(*arguments: object) -> object:
+    async def after_a_rewrite(*arguments: Any) -> object:
         copy.source.execute("VACUUM FULL public.guests")
-        return await run(*arguments)  # type: ignore[arg-type]
+        return await run(*arguments)
 
     monkeypatch.setattr(_Comparison, "run", after_a_rewrite)
     with pytest.raises(ServerFailed, match=r"rewrote or truncated public\.guests"):

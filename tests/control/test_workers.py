@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import psycopg
 import pytest
 
 from capture.model import BadInput, Interrupted, ServerFailed, TezcatError
-from control.workers import Surroundings, Worker, WorkerPool
+from control.workers import Surroundings, Worker, WorkerPool, WorkersLost
 from sink.target import fetch
 from tests.fix_copy import target_address
 from tests.fix_postgres import Database, Server
@@ -80,7 +81,7 @@ def surroundings(shared: Database) -> Callable[..., Surroundings]:
             target=target_address(shared),
             target_snapshot=target_snapshot,
             productions=frozenset(),
-            plan=Plan({}, "", "", {}, {}, {}),
+            plan=Plan({}, "", "", {}, {}),
             purpose="worker test",
         )
 
@@ -151,6 +152,36 @@ async def test_a_killed_worker_fails_the_work(surroundings: Callable[..., Surrou
             await run()
 
 
+async def test_a_pool_that_lost_a_worker_can_be_started_again(surroundings: Callable[..., Surroundings]) -> None:
+    """The loss is told apart from a failure of a job, and what is done then is done by new processes."""
+
+    async def run() -> list[tuple[int, int]]:
+        async with WorkerPool(surroundings(), 2) as pool:
+            await pool.ready()
+            with pytest.raises(WorkersLost):
+                [result async for result in pool.run([Die(), Sleep()])]
+            await pool.restart()
+            return [result async for result in pool.run([Square(3), Square(4)])]
+
+    async with asyncio.timeout(60):
+        assert sorted(square for square, _ in await run()) == [9, 16]
+
+
+async def test_a_pool_is_started_again_whatever_it_does(surroundings: Callable[..., Surroundings]) -> None:
+    """Work that takes too long is cut off."""
+
+    async def run() -> list[tuple[int, int]]:
+        async with WorkerPool(surroundings(), 2) as pool:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1), aclosing(pool.run([Sleep(), Sleep()])) as results:
+                    await anext(results)
+            await pool.restart()
+            return [result async for result in pool.run([Square(5)])]
+
+    async with asyncio.timeout(50):
+        assert [square for square, _ in await run()] == [25]
+
+
 async def test_a_worker_keeps_its_connections_and_takes_leave_of_the_servers(
     surroundings: Callable[..., Surroundings], shared: Database, server18: Server
 ) -> None:
@@ -205,7 +236,7 @@ def test_workers_die_with_the_process_that_started_them(tmp_path: Path, shared: 
 
             async def main():
                 around = Surroundings(source_address(There), "", target_address(There), None, frozenset(),
-                                      Plan({{}}, "", "", {{}}, {{}}, {{}}), "test")
+                                      Plan({{}}, "", "", {{}}, {{}}), "test")
                 async with WorkerPool(around, 1) as pool:
                     async for _, pid in pool.run([Square(1)]):
                         print(pid, flush=True)

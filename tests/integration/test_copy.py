@@ -38,14 +38,11 @@ async def test_is_exact_after_a_clone_and_a_stream_under_load(project: Project) 
 
 
 @on_both
-async def test_a_table_truncated_while_it_is_cloned_is_exact_or_the_clone_says_so(project: Project) -> None:
-    """TRUNCATE knows no snapshot: a table that is emptied between the slot's snapshot and its COPY comes empty."""
+async def test_a_table_truncated_while_it_is_cloned_is_exact(project: Project) -> None:
+    """TRUNCATE knows no snapshot: a table that is emptied between the slot's snapshot and its COPY comes empty, so the
+    clone takes another snapshot and copies it again."""
     await project.prepare_production()
     async with project.load(seed=13):
-        cloned = await project.run("clone", "--source", "production", "--target", "test")
-    if cloned.code != 0:
-        assert cloned.code == 4, str(cloned)
-        assert "truncated" in cloned.err
         await project.succeed("clone", "--source", "production", "--target", "test")
     await project.assert_exact()
 
@@ -229,12 +226,12 @@ async def test_a_slot_that_may_be_another_copys_is_not_dropped(project: Project)
     await project.assert_exact()
 
 
-async def test_a_snapshot_that_grows_too_old_is_given_up(project: Project) -> None:
+async def test_without_a_slot_a_snapshot_that_grows_too_old_is_given_up(project: Project) -> None:
     """Past snapshot.max_age nothing is left on production, and the target says that the copy is not whole."""
     await project.prepare_production()
     settings = project.folder / "tezcat.yaml"
     settings.write_text(settings.read_text().replace("max_age: 1h", "max_age: 1s"))
-    ended = await project.run("clone", "--source", "production", "--target", "test")
+    ended = await project.run("clone", "--source", "production", "--target", "test", "--once")
     assert ended.code == 4, str(ended)
     assert "snapshot.max_age" in ended.err
     assert project.source.execute("SELECT 1 FROM pg_replication_slots WHERE database = current_database()") == []
@@ -242,8 +239,9 @@ async def test_a_snapshot_that_grows_too_old_is_given_up(project: Project) -> No
     assert status["consistent"] is False
 
 
-async def test_an_interrupted_clone_leaves_no_slot(project: Project) -> None:
-    """Ctrl-C in the middle: exit code 130, no slot that makes production keep WAL, and the next clone just works."""
+async def test_a_clone_interrupted_at_its_beginning_leaves_no_slot(project: Project) -> None:
+    """Ctrl-C before any chunk is there: exit code 130, no slot that makes production keep WAL, and the next clone just
+    works."""
     await project.prepare_production()
     clone = project.start("clone", "--source", "production", "--target", "test")
     for _ in range(200):

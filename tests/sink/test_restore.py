@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from capture.model import Refused, ServerFailed
+from control.programs import run
+from sink.remaining import remaining
 from sink.restore import Section, make_roles, restore
-from sink.target import TargetAddress, connect, fetch
+from sink.target import Connection, TargetAddress, connect, fetch
 from tests.fix_copy import OpenTarget, target_address
-from tests.fix_postgres import Database
+from tests.fix_postgres import Database, Server
 
-ENVIRONMENT = {"PATH": os.environ["PATH"]}
 CANARY = "canary-7f3a"
 
 
@@ -28,7 +30,7 @@ def dump(database: Database, archive: Path) -> Path:
 
 async def bring(archive: Path, copy: Database, section: Section, jobs: int = 1) -> None:
     binary = copy.server.programs / "pg_restore"
-    await restore(binary, archive, target_address(copy), section, jobs, ENVIRONMENT)
+    await restore(binary, archive, target_address(copy), section, jobs, run)
 
 
 async def test_what_slows_the_load_comes_after_the_rows(shared: Database, empty: Database, tmp_path: Path) -> None:
@@ -50,6 +52,100 @@ async def test_what_slows_the_load_comes_after_the_rows(shared: Database, empty:
     await bring(archive, empty, Section.AFTER_ROWS, jobs=2)
     assert empty.execute(later) == [(2, 1)]
     assert empty.execute("SELECT count(*) FROM pg_publication") == [(0,)]
+
+
+AFTER_ROWS = """
+CREATE TABLE public.m (id int, day date, n int, PRIMARY KEY (id, day, n), UNIQUE (day, n)) PARTITION BY RANGE (day);
+CREATE TABLE public.m_1 PARTITION OF public.m FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE TABLE public.m_2 PARTITION OF public.m DEFAULT PARTITION BY LIST (n);
+CREATE TABLE public.m_2_1 PARTITION OF public.m_2 DEFAULT;
+CREATE INDEX m_n ON public.m (n);
+CREATE INDEX m_1_own ON public.m_1 (n, id);
+CREATE TABLE public.k (id int PRIMARY KEY, name text, m_id int, m_day date, m_n int, span int4range, mood text NOT NULL,
+  FOREIGN KEY (m_id, m_day, m_n) REFERENCES public.m, EXCLUDE USING gist (span WITH &&));
+ALTER TABLE public.k REPLICA IDENTITY USING INDEX k_pkey, CLUSTER ON k_pkey;
+ALTER TABLE public.k ADD CONSTRAINT late CHECK (id > 0) NOT VALID;
+CREATE INDEX ON public.k (lower(name));
+CREATE STATISTICS public.k_stats ON name, mood FROM public.k;
+CREATE VIEW public.grouped AS SELECT k.id, k.name, count(*) FROM public.k JOIN public.m ON m.id = k.m_id GROUP BY k.id;
+CREATE VIEW public.over AS SELECT * FROM public.grouped;
+CREATE MATERIALIZED VIEW public.kept AS SELECT k.id, k.name, count(*) FROM public.k GROUP BY k.id;
+CREATE UNIQUE INDEX ON public.kept (id);
+CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER t AFTER INSERT ON public.m FOR EACH ROW EXECUTE FUNCTION public.f();
+CREATE TRIGGER t AFTER INSERT ON public.k EXECUTE FUNCTION public.f();
+CREATE RULE r AS ON INSERT TO public.over DO INSTEAD NOTHING;
+ALTER TABLE public.k ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON public.k USING (id > 1);
+COMMENT ON INDEX public.k_pkey IS 'c';
+"""
+MADE = """
+SELECT 'index', pg_get_indexdef(indexrelid) || indisreplident || indisclustered || indisvalid FROM pg_index
+ WHERE indrelid >= 16384 AND indrelid::regclass::text NOT LIKE 'pg\\_toast%'
+UNION ALL SELECT 'constraint', conrelid::regclass || conname || pg_get_constraintdef(oid) FROM pg_constraint
+ WHERE connamespace = 'public'::regnamespace
+UNION ALL SELECT 'trigger', pg_get_triggerdef(oid) || tgenabled::text FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL SELECT 'rule', pg_get_ruledef(oid) FROM pg_rewrite WHERE ev_class >= 16384
+UNION ALL SELECT 'policy', polname || polrelid::regclass || relrowsecurity
+  FROM pg_policy JOIN pg_class c ON c.oid = polrelid
+UNION ALL SELECT 'statistics', stxname FROM pg_statistic_ext
+UNION ALL SELECT 'attached', inhrelid::regclass || ' ' || inhparent::regclass FROM pg_inherits
+UNION ALL SELECT 'comment', description FROM pg_description WHERE objoid >= 16384
+ORDER BY 1, 2"""
+
+
+def restore_first(archive: Path, copy: Database, count: int) -> int:
+    """Make the first so many entries of what comes after the rows, as far as a killed clone came; how many there
+    are."""
+    program = copy.server.programs / "pg_restore"
+    listed = subprocess.run(
+        [program, "--list", archive, f"--section={Section.AFTER_ROWS}"], check=True, capture_output=True, text=True
+    )
+    entries = [line for line in listed.stdout.splitlines() if not line.startswith(";")]
+    chosen = archive.with_name("chosen")
+    chosen.write_text("\n".join(entries[:count]))
+    subprocess.run(
+        [
+            program,
+            f"--use-list={chosen}",
+            f"--section={Section.AFTER_ROWS}",
+            "--exit-on-error",
+            "--no-owner",
+            f"--dbname={copy.url}",
+            archive,
+        ],
+        check=True,
+    )
+    return len(entries)
+
+
+async def bring_rest(archive: Path, copy: Database, connection: Connection) -> None:
+    binary = copy.server.programs / "pg_restore"
+    entries = archive.with_name("entries")
+    entries.write_text(await remaining(binary, archive, connection, run))
+    await restore(binary, archive, target_address(copy), Section.AFTER_ROWS, 2, run, entries=entries)
+
+
+async def test_what_was_made_in_part_is_made_again(
+    make_database: Callable[..., Database], server: Server, open_target: OpenTarget, tmp_path: Path
+) -> None:
+    """Wherever it was cut off, also between an index of a partition and its attachment."""
+    shop = make_database(server)
+    shop.execute(*AFTER_ROWS.strip().removesuffix(";").split(";\n"))
+    archive = dump(shop, tmp_path / "schema")
+    copy = make_database(server)
+    await bring(archive, copy, Section.BEFORE_ROWS)
+    total = restore_first(archive, copy, 10**6)
+    expected = copy.execute(MADE)
+    for count in (*range(1, total, 3), total):
+        copy = make_database(server)
+        await bring(archive, copy, Section.BEFORE_ROWS)
+        restore_first(archive, copy, count)
+        await bring_rest(archive, copy, await open_target(copy))
+        assert copy.execute(MADE) == expected, count
+    # And when nothing is left to be made.
+    await bring_rest(archive, copy, await open_target(copy))
+    assert copy.execute(MADE) == expected
 
 
 async def test_what_cannot_be_made_is_named(empty: Database, shared: Database, tmp_path: Path) -> None:
@@ -106,7 +202,7 @@ async def test_the_password_is_on_no_command_line(empty: Database, tmp_path: Pat
     program.write_text(f'#!/bin/sh\necho "$@" > {recorded}\necho "password is $PGPASSWORD" >> {recorded}\n')
     program.chmod(0o700)
     address = TargetAddress.parse(empty.url_as("postgres", "s3cret"), name="test")
-    await restore(program, tmp_path / "schema", address, Section.BEFORE_ROWS, 1, ENVIRONMENT)
+    await restore(program, tmp_path / "schema", address, Section.BEFORE_ROWS, 1, run)
     arguments, environment = recorded.read_text().splitlines()
     assert "s3cret" not in arguments
     assert environment == "password is s3cret"
@@ -118,9 +214,7 @@ async def test_a_cancelled_restore_leaves_no_process(empty: Database, tmp_path: 
     program = tmp_path / "pg_restore"
     program.write_text(f"#!/bin/sh\necho $$ > {started}\nexec sleep 60\n")
     program.chmod(0o700)
-    task = asyncio.create_task(
-        restore(program, tmp_path / "schema", target_address(empty), Section.AFTER_ROWS, 1, ENVIRONMENT)
-    )
+    task = asyncio.create_task(restore(program, tmp_path / "schema", target_address(empty), Section.AFTER_ROWS, 1, run))
     async with asyncio.timeout(10):
         while not (started.exists() and started.read_text().strip()):  # noqa: ASYNC110 - a process cannot set an event
             await asyncio.sleep(0.01)

@@ -1,0 +1,96 @@
+"""A cut: production at one LSN, in a snapshot that others can adopt, and what its catalog said there."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from capture.catalog import read_catalog
+from capture.model import Catalog, Lsn, Table, TableName
+from capture.publications import published_as
+from capture.replication import ReplicationSession
+from capture.snapshot import read_files
+from capture.source import SourceConnection
+from capture.unfollowed import unfollowed_changes
+from control.project import Project
+
+# In the last part of a snapshot's life what reads it may end, but nothing begins.
+_LAST: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Every transaction that commits before ``lsn`` is in ``snapshot``, no other. The snapshot lives as long as the
+    session that made it, which is this cut's own.
+
+    ``time`` is production's clock, ``files`` the tables' files; ``published`` and ``unfollowed`` are as
+    ``tezcat.progress`` keeps them. ``taken`` is on the monotonic clock, in seconds.
+    """
+
+    lsn: Lsn
+    snapshot: str
+    time: datetime
+    catalog: Catalog
+    files: dict[TableName, int]
+    published: dict[str, str]
+    unfollowed: dict[str, int]
+    taken: float
+    session: ReplicationSession
+
+    @classmethod
+    async def take(
+        cls,
+        project: Project,
+        production: SourceConnection,
+        session: ReplicationSession,
+        slot: str,
+        *,
+        temporary: bool,
+    ) -> Cut:
+        """Make a slot, and with it a cut. The session is the cut's from then on. Raises ``ServerFailed``."""
+        made = await session.create_slot(slot, temporary=temporary)
+        taken = time.monotonic()
+        await production.begin(snapshot=made.snapshot)
+        catalog = await read_catalog(production)
+        files = await read_files(production)
+        clock = await production.fetch("SELECT transaction_timestamp()")
+        await production.rollback()
+        return cls(
+            lsn=made.consistent_point,
+            snapshot=made.snapshot,
+            time=clock[0][0],
+            catalog=catalog,
+            files=files,
+            published=await published_as(production, project.publications, catalog),
+            unfollowed=await unfollowed_changes(production, project.publications),
+            taken=taken,
+            session=session,
+        )
+
+    def remaining(self, max_age: timedelta) -> float:
+        """How many seconds the snapshot may yet live; 0 or less when it is too old."""
+        return self.taken + max_age.total_seconds() - time.monotonic()
+
+    def is_old(self, max_age: timedelta) -> bool:
+        """Whether nothing should begin any more that reads the snapshot."""
+        return self.remaining(max_age) < _LAST * max_age.total_seconds()
+
+    async def close(self) -> None:
+        """Let production forget the snapshot."""
+        await self.session.close()
+
+
+def fingerprint(catalog: Catalog) -> str:
+    """Tells whether two catalogs have the same tables, columns, keys and sequences, the very same ones and not only
+    ones of the same name; 64 hex digits."""
+    tables = [repr(_shape(table)) for _, table in sorted(catalog.tables.items())]
+    rest = repr((catalog.foreign_keys, catalog.sequences))
+    return hashlib.sha256("\n".join([*tables, rest]).encode()).hexdigest()
+
+
+def _shape(table: Table) -> Table:
+    columns = tuple(replace(column, comment=None) for column in table.columns)
+    return replace(table, columns=columns, pages=0, bytes=0, estimated_rows=0, comment=None)

@@ -1,0 +1,230 @@
+"""The rows of a clone: chunks copied by worker processes, under as many snapshots as it takes.
+
+    cut ─▶ chunks that are not there ─▶ workers ─┬─▶ all there
+     ▲                                           │
+     └── rebase ◀── too old, or a table rewritten┘
+
+A snapshot lives no longer than ``snapshot.max_age``: no chunk begins in its last quarter, and what runs at its end is
+stopped. What is there then is moved to a new cut (``control.rebase``), and the rest is copied in that one. The same
+helps when a table was truncated or rewritten under the snapshot, and when a killed clone is resumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+
+from capture.model import Catalog, DatabaseIdentity, Lsn, ServerFailed, TableName
+from capture.snapshot import Chunk, Pages, TableRewritten, read_chunk, remaining_chunks
+from capture.source import SourceConnection
+from control.cut import Cut
+from control.project import Project
+from control.rebase import Rebase
+from control.report import Report
+from control.workers import Worker, WorkerPool, WorkersLost
+from sink import load, target, unfinished
+from sink.target import Connection
+from sink.unfinished import FinishedChunk, Unfinished
+from transform.plan import Plan
+
+# So many snapshots in a row may fail to bring the end nearer, and so many times workers may be lost.
+_PATIENCE: Final = 10
+_LOSSES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CopyChunk:
+    """The job of one chunk that has an end: COPY out, mask, COPY in. Its result is the chunk, and whether it is there.
+
+    ``file`` is the table's in the snapshot; ``runner`` and ``base_lsn`` are whose and of which base the chunk is.
+    """
+
+    chunk: Chunk
+    snapshot: str
+    file: int
+    runner: str
+    base_lsn: Lsn
+
+    async def run(self, worker: Worker) -> tuple[Chunk, bool]:
+        """Copy the chunk in a transaction of its own on either side, unless its table was rewritten."""
+        chunk = self.chunk
+        assert chunk.end_page is not None
+        production = await worker.source()
+        copy = await worker.target()
+        await load.as_replica(copy)
+        plan = worker.plan.tables[chunk.table]
+        size = 0
+
+        async def masked() -> AsyncIterator[bytes | pa.Buffer]:
+            nonlocal size
+            async with contextlib.aclosing(read_chunk(production, chunk, self.snapshot)) as blocks:
+                async for block in blocks:
+                    size += len(block)
+                    yield plan.mask_block(block, chunk.columns)
+
+        try:
+            async with target.transaction(copy):
+                rows = await load.copy_in(copy, chunk.table, chunk.columns, masked())
+                finished = FinishedChunk(chunk.table, chunk.first_page, chunk.end_page, self.file, rows, size)
+                await unfinished.record(copy, finished, self.runner, self.base_lsn)
+        except TableRewritten:
+            return chunk, False
+        return chunk, True
+
+
+class Rows:
+    """See the module's contract. ``catalog`` and ``plan`` are those that the clone was begun with; ``pool`` has no
+    work; ``once`` says that there is no slot to rebase with."""
+
+    def __init__(
+        self,
+        project: Project,
+        production: SourceConnection,
+        connection: Connection,
+        productions: frozenset[DatabaseIdentity],
+        catalog: Catalog,
+        plan: Plan,
+        pool: WorkerPool,
+        report: Report,
+        *,
+        once: bool,
+    ) -> None:
+        self._project = project
+        self._connection = connection
+        self._pool = pool
+        self._report = report
+        self._once = once
+        self._rebase = Rebase(project, production, connection, productions, catalog, plan)
+        self._max_age = project.settings.snapshot.max_age
+        self._copied = [
+            table.name
+            for table in catalog.tables.values()
+            if table.kind == "r" and plan.tables[table.name].rows == "all"
+        ]
+
+    async def copy(self, state: Unfinished, cut: Cut | None) -> Unfinished:
+        """Copy what is not there; without a ``cut``, in one that is made first. Returns what has become of ``state``:
+        every chunk is there as of its base. Raises ``ServerFailed``."""
+        patience = _Patience()
+        try:
+            while True:
+                if cut is None:
+                    await self._pool.ready()
+                    cut = await self._rebase.run(state)
+                    state = await unfinished.take_over(self._connection)
+                finished = await unfinished.finished_chunks(self._connection)
+                chunks = self._remaining(cut, finished)
+                if not chunks:
+                    return state
+                if finished:
+                    together = len(finished) + len(chunks)
+                    self._report.say(f"going on at {cut.lsn}: {len(finished)} of {together} chunks are there")
+                patience.look(sum(chunk.end_page - chunk.first_page for chunk in finished), chunks)
+                try:
+                    rewritten = await self._copy_in(state, cut, chunks)
+                except (TimeoutError, WorkersLost) as error:
+                    if isinstance(error, WorkersLost):
+                        patience.bear(error)
+                        self._report.warn("a worker process was killed; what it was copying is copied again.")
+                    await self._pool.restart()
+                    state = await unfinished.take_over(self._connection)
+                    await self._pool.ready()
+                    rewritten = set()
+                if rewritten or cut.is_old(self._max_age):
+                    if self._once:
+                        raise self._too_old(rewritten)
+                    await cut.close()
+                    cut = None
+        finally:
+            if cut is not None:
+                await cut.close()
+
+    def _remaining(self, cut: Cut, finished: list[FinishedChunk]) -> list[Chunk]:
+        """The chunks that are not there, those first that a later rebase can keep."""
+        settings = self._project.settings.snapshot
+        pages: dict[TableName, list[Pages]] = {}
+        for chunk in finished:
+            pages.setdefault(chunk.table, []).append(Pages(chunk.first_page, chunk.end_page))
+        tables = [cut.catalog.tables[name] for name in self._copied]
+        chunks = remaining_chunks(tables, pages, settings.chunk_bytes, cut.catalog.server_version)
+        return sorted(chunks, key=lambda chunk: not self._rebase.key(chunk.table, cut.unfollowed))
+
+    async def _copy_in(self, state: Unfinished, cut: Cut, chunks: list[Chunk]) -> set[TableName]:
+        """Copy chunks for as long as the cut may be used; the tables that it no longer shows.
+
+        Raises ``TimeoutError`` when its time is over and some are still being copied.
+        """
+        rewritten: set[TableName] = set()
+
+        def jobs() -> Iterator[CopyChunk]:
+            for chunk in chunks:
+                if cut.is_old(self._max_age):
+                    return
+                if chunk.table not in rewritten:
+                    yield CopyChunk(chunk, cut.snapshot, cut.files[chunk.table], state.runner, state.base_lsn)
+
+        with self._report.task("rows", sum(chunk.bytes for chunk in chunks), "bytes") as advance:
+            async with (
+                asyncio.timeout(cut.remaining(self._max_age)),
+                contextlib.aclosing(self._pool.run(jobs())) as results,
+            ):
+                async for chunk, is_there in results:
+                    if is_there:
+                        advance(chunk.bytes)
+                    else:
+                        rewritten.add(chunk.table)
+        return rewritten
+
+    def _too_old(self, rewritten: set[TableName]) -> ServerFailed:
+        if rewritten:
+            return ServerFailed(
+                f"production rewrote or truncated {', '.join(map(str, sorted(rewritten)))} while it was read: the "
+                "snapshot no longer shows its rows.",
+                hint="Run the command again when that is done; without --once a clone goes on by itself.",
+            )
+        return ServerFailed(
+            f"the snapshot grew older than snapshot.max_age ({self._max_age}), and production comes first: "
+            "the clone was given up.",
+            hint="Raise snapshot.max_age or snapshot.workers, or clone when production is quieter; without --once a "
+            "clone goes on by itself.",
+        )
+
+
+class _Patience:
+    """Whether it makes sense to go on: a clone that gets no further is stopped."""
+
+    def __init__(self) -> None:
+        self._most = -1
+        self._least: int | None = None
+        self._rounds = 0
+        self._losses = 0
+
+    def look(self, there: int, chunks: list[Chunk]) -> None:
+        """So many pages are there, and these chunks are still to be copied. Raises ``ServerFailed``."""
+        pages = sum((chunk.end_page or 0) - chunk.first_page for chunk in chunks)
+        if there > self._most or self._least is None or pages < self._least:
+            self._most = max(there, self._most)
+            self._least = pages if self._least is None else min(pages, self._least)
+            self._rounds = 0
+            return
+        self._rounds += 1
+        if self._rounds > _PATIENCE:
+            tables = sorted({str(chunk.table) for chunk in chunks})
+            shown = ", ".join(tables[:5]) + (f" and {len(tables) - 5} more tables" if len(tables) > 5 else "")
+            raise ServerFailed(
+                f"the clone got no further in {_PATIENCE} snapshots: {shown} cannot be copied within snapshot.max_age, "
+                "or production truncates or rewrites them all the time.",
+                hint="Raise snapshot.max_age or snapshot.workers, give tables without one a primary key, or clone when "
+                "production is quieter.",
+            )
+
+    def bear(self, lost: WorkersLost) -> None:
+        """A worker was lost. Raises it when too many were."""
+        self._losses += 1
+        if self._losses > _LOSSES:
+            raise lost

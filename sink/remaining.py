@@ -1,0 +1,80 @@
+"""What of a schema's second half is not there yet, when its making was cut off.
+
+pg_restore makes each entry of an archive in a transaction of its own, so an entry is there or it is not. What takes
+long to make is looked for in the target's catalog and left out when it is there. What takes no time and nothing
+depends on (triggers, rules, policies) is dropped, to be made again; the rest may be said twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from capture.model import RunProgram, ServerFailed
+from sink.restore import Section
+from sink.target import Connection, fetch
+
+
+class Entry(NamedTuple):
+    """An entry of an archive as pg_restore names it: of a table's part the name is ``table part``. An object that
+    stands outside of schemas has ``-`` for one."""
+
+    kind: str
+    schema: str
+    name: str
+
+
+_HEADING: Final = re.compile(
+    r"^-- TOC entry (?P<number>\d+) \(class .*?\)$(?:\n-- Dependencies: .*$)?"
+    r"\n-- Name: (?P<name>.*); Type: (?P<kind>[A-Z ]+); Schema: (?P<schema>.*); Owner: .*$",
+    re.MULTILINE,
+)
+
+_OURS: Final = "nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema', 'tezcat')"
+_THERE: Final = f"""
+SELECT kind, nspname, name FROM pg_namespace n JOIN (
+  SELECT 'INDEX', relnamespace, relname::text FROM pg_class WHERE relkind IN ('i', 'I')
+  UNION ALL SELECT 'INDEX ATTACH', relnamespace, relname FROM pg_class WHERE relkind IN ('i', 'I') AND relispartition
+  UNION ALL SELECT CASE contype WHEN 'f' THEN 'FK CONSTRAINT' WHEN 'c' THEN 'CHECK CONSTRAINT' ELSE 'CONSTRAINT' END,
+                   connamespace, coalesce(relname, typname) || ' ' || conname
+    FROM pg_constraint k LEFT JOIN pg_class c ON c.oid = conrelid LEFT JOIN pg_type t ON t.oid = contypid
+  UNION ALL SELECT 'STATISTICS', stxnamespace, stxname FROM pg_statistic_ext
+  UNION ALL SELECT 'MATERIALIZED VIEW', relnamespace, relname FROM pg_class WHERE relkind = 'm'
+  UNION ALL SELECT CASE prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, pronamespace,
+                   proname || '(' || oidvectortypes(proargtypes) || ')' FROM pg_proc
+) AS e(kind, namespace, name) ON e.namespace = n.oid WHERE {_OURS}"""
+
+_TO_DROP: Final = f"""
+SELECT format('DROP %s %I ON %I.%I', kind, name, nspname, relname) FROM pg_namespace n JOIN pg_class c
+    ON c.relnamespace = n.oid JOIN (
+  SELECT 'TRIGGER', tgrelid, tgname FROM pg_trigger WHERE NOT tgisinternal AND tgparentid = 0
+  UNION ALL SELECT 'RULE', ev_class, rulename FROM pg_rewrite WHERE rulename <> '_RETURN'
+  UNION ALL SELECT 'POLICY', polrelid, polname FROM pg_policy
+) AS e(kind, relation, name) ON e.relation = c.oid WHERE {_OURS}
+UNION ALL SELECT format('DROP EVENT TRIGGER %I', evtname) FROM pg_event_trigger"""
+
+
+async def remaining(binary: Path, archive: Path, connection: Connection, run: RunProgram) -> str:
+    """Which entries of what comes after the rows are to be made, as a list for pg_restore. Drops what is cheap to
+    make. Raises ``ServerFailed``."""
+    for (statement,) in await fetch(connection, _TO_DROP):
+        await fetch(connection, statement)
+    there = {Entry(*row) for row in await fetch(connection, _THERE)}
+    listed = await _list(binary, archive, run)
+    return "".join(f"{number};\n" for number, entry in listed if entry not in there)
+
+
+async def _list(binary: Path, archive: Path, run: RunProgram) -> list[tuple[int, Entry]]:
+    # It is verbose to number the entries.
+    command = [str(binary), f"--section={Section.AFTER_ROWS}", "--verbose", "--file=-", str(archive)]
+    ended = await run(command, {})
+    if ended.exit_code:
+        raise ServerFailed("the schema's archive cannot be read.", hint="Clone again.")
+    return list(_headings(ended.output))
+
+
+def _headings(script: str) -> Iterator[tuple[int, Entry]]:
+    for found in _HEADING.finditer(script):
+        yield int(found["number"]), Entry(found["kind"], found["schema"], found["name"])

@@ -1,0 +1,264 @@
+"""A clone that is killed or held up anywhere is finished by the next one, and exact.
+
+Each test ends with the stream, ``verify`` and the oracle. A seed fixes when the clone is killed, in steps of its own
+progress; the servers' timing is theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Self
+
+import psycopg
+import pytest
+
+from tests.integration import conftest as integration
+from tests.integration.conftest import Ended, Project, Running
+
+# Servers that no other test stops or crashes.
+make_project, production, project, target, versions = (
+    integration.make_project,
+    integration.production,
+    integration.project,
+    integration.target,
+    integration.versions,
+)
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+CLONE = ("clone", "--source", "production", "--target", "test")
+GIVE_UP_SECONDS = 60
+LATE = ("indexes", "settling")
+
+
+class Observer:
+    """Sees in the target how far a clone has come."""
+
+    def __init__(self, project: Project) -> None:
+        self._connection = psycopg.connect(project.target.url, autocommit=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def _one(self, statement: str) -> object:
+        try:
+            row = self._connection.execute(statement.encode()).fetchone()
+        except psycopg.Error:  # the schema tezcat is not there, or being made anew
+            return None
+        return row[0] if row is not None else None
+
+    def phase(self) -> str | None:
+        return self._one("SELECT phase FROM tezcat.clone")  # type: ignore[return-value]
+
+    def chunks(self) -> int:
+        return self._one("SELECT count(*) FROM tezcat.chunks") or 0  # type: ignore[return-value]
+
+    def is_copying(self) -> bool:
+        return bool(self._one("SELECT count(*) > 0 FROM pg_stat_progress_copy WHERE command = 'COPY FROM'"))
+
+    def indexes(self) -> int:
+        return self._one("SELECT count(*) FROM pg_index WHERE indrelid >= 16384") or 0  # type: ignore[return-value]
+
+
+async def until(condition: Callable[[], bool], clone: Running) -> None:
+    """Wait for a moment in a clone's life."""
+    async with asyncio.timeout(GIVE_UP_SECONDS):
+        while not condition():
+            assert clone.process.poll() is None, str(await clone.wait())
+            await asyncio.sleep(0.002)
+
+
+async def kill(clone: Running) -> Ended:
+    killed = await clone.send(signal.SIGKILL)
+    assert killed.code == -signal.SIGKILL, str(killed)
+    return killed
+
+
+def moments(rng: random.Random) -> dict[str, Callable[[Observer], bool]]:
+    """When a clone is killed, by name."""
+    few = rng.randint(2, 8)
+    return {
+        "before any chunk is there": lambda seen: seen.phase() == "rows",
+        "mid-chunk": lambda seen: seen.chunks() >= few and seen.is_copying(),
+        "between chunks": lambda seen: seen.chunks() >= few,
+        "before the indexes": lambda seen: seen.phase() == "indexes",
+        "among the indexes": lambda seen: seen.phase() == "indexes" and seen.indexes() > 5 * few,
+        "before the stream": lambda seen: seen.phase() == "settling",
+    }
+
+
+@pytest.mark.parametrize("moment", moments(random.Random(0)))
+async def test_a_killed_clone_is_finished_by_the_next(project: Project, moment: str) -> None:
+    """kill -9 at every stage, while production works."""
+    await project.prepare_production()
+    condition = moments(random.Random(moment))[moment]
+    async with project.load(seed=51, pause=0.1):
+        with Observer(project) as seen:
+            clone = project.start(*CLONE)
+            await until(lambda: condition(seen), clone)
+            await kill(clone)
+            await asyncio.sleep(1)
+        finished = await project.succeed(*CLONE)
+    assert ("resuming" in finished.err) or moment == "before any chunk is there", str(finished)
+    await project.assert_exact()
+
+
+@pytest.mark.parametrize("seed", [61, 62])
+async def test_a_clone_that_is_killed_again_and_again_is_exact(project: Project, seed: int) -> None:
+    """At random moments, resumed each time, while production truncates, updates keys and moves rows."""
+    await project.prepare_production()
+    rng = random.Random(seed)
+    async with project.load(seed=seed, pause=0.1):
+        with Observer(project) as seen:
+            for _ in range(3):
+                more = seen.chunks() + rng.randint(2, 10)
+                clone = project.start(*CLONE)
+                await until(lambda more=more: seen.chunks() >= more or seen.phase() in LATE, clone)  # type: ignore[misc]
+                await asyncio.sleep(rng.uniform(0, 0.3))
+                assert clone.process.poll() is None, str(await clone.wait())
+                await kill(clone)
+        finished = await project.succeed(*CLONE)
+    assert "resuming" in finished.err, str(finished)
+    await project.assert_exact()
+
+
+async def test_finished_chunks_are_not_copied_again(project: Project) -> None:
+    """What the target's own statistics count: every row came once, but for those of the chunks that were cut off."""
+    await project.prepare_production()
+    project.replace("tezcat.yaml", "chunk_bytes: 256KiB", "chunk_bytes: 32KiB")
+    with Observer(project) as seen:
+        clone = project.start(*CLONE)
+        await until(lambda: seen.chunks() >= 20, clone)
+        await kill(clone)
+        there = seen.chunks()
+    finished = await project.succeed(*CLONE, "--json")
+    told = re.search(r"going on at \S+: (\d+) of (\d+) chunks are there", finished.err)
+    assert told is not None, str(finished)
+    assert there <= int(told[1]) <= there + 2
+    assert int(told[1]) < int(told[2])
+    [[inserted]] = project.target.execute("SELECT sum(n_tup_ins) FROM pg_stat_user_tables WHERE schemaname <> 'tezcat'")
+    rows = finished.json["rows"]
+    # Two workers, each within one chunk of a page or four.
+    assert rows <= inserted <= rows + 2 * 1000
+    await project.assert_exact()
+
+
+async def test_a_killed_worker_is_replaced(project: Project) -> None:
+    """The clone starts its workers again and goes on with the chunks that are not there."""
+    await project.prepare_production()
+    project.replace("tezcat.yaml", "chunk_bytes: 256KiB", "chunk_bytes: 32KiB")
+    with Observer(project) as seen:
+        clone = project.start(*CLONE)
+        await until(lambda: seen.chunks() >= 5, clone)
+        os.kill(worker_of(clone), signal.SIGKILL)
+        ended = await clone.wait()
+    assert ended.code == 0, str(ended)
+    assert "a worker process was killed" in ended.err
+    await project.assert_exact()
+
+
+def worker_of(clone: Running) -> int:
+    """The process id of one of the clone's snapshot workers."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                command = (entry / "cmdline").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if parent == clone.process.pid and "spawn_main" in command and "resource_tracker" not in command:
+                return int(entry.name)
+    pytest.fail("there is no worker")
+
+
+async def test_a_clone_outlives_its_snapshot(project: Project) -> None:
+    """Past snapshot.max_age it goes on with another snapshot, as often as it takes."""
+    await project.prepare_production()
+    project.replace("tezcat.yaml", "max_age: 1h", "max_age: 2s")
+    project.replace("tezcat.yaml", "chunk_bytes: 256KiB", "chunk_bytes: 32KiB")
+    project.source.execute(
+        "INSERT INTO public.audit_logs (table_schema, table_name, operation)"
+        " SELECT 'public', 'guests', 'DELETE' FROM generate_series(1, 60000)"
+    )
+    async with project.load(seed=71, sessions=1, pause=0.2, truncates=False):
+        cloned = await project.run(*CLONE, seconds=240)
+    assert cloned.code == 0, str(cloned)
+    assert "chunks are there" in cloned.err, str(cloned)
+    await project.assert_exact()
+
+
+async def test_a_clone_interrupted_among_its_chunks_is_gone_on_with(project: Project) -> None:
+    """Ctrl-C keeps what is there and the slot, and says so; the next clone resumes."""
+    await project.prepare_production()
+    with Observer(project) as seen:
+        clone = project.start(*CLONE)
+        await until(lambda: seen.chunks() >= 5, clone)
+        ended = await clone.send(signal.SIGINT)
+    assert ended.code == 130, str(ended)
+    assert "production keeps WAL in its slot tezcat_test" in re.sub(r"\s+", " ", ended.err)
+    (status,) = (await project.succeed("status", "--json")).json
+    assert status["state"] == "unfinished"
+    assert "production keeps WAL" in status["last_error"]
+    finished = await project.succeed(*CLONE)
+    assert "resuming" in finished.err
+    await project.assert_exact()
+
+
+Change = Callable[[Project], Awaitable[None]]
+
+
+async def _change_rules(project: Project) -> None:
+    project.replace("rules.yaml", "passport: {mask: redact}", "passport: {mask: text.lorem}")
+
+
+async def _change_key(project: Project) -> None:
+    (project.folder / "tezcat.key").write_text("6f" * 32)
+
+
+async def _drop_slot(project: Project) -> None:
+    for _ in range(100):
+        if project.source.execute("SELECT active FROM pg_replication_slots WHERE slot_name = 'tezcat_test'") == [
+            (False,)
+        ]:
+            break
+        await asyncio.sleep(0.1)
+    project.source.execute("SELECT pg_drop_replication_slot('tezcat_test')")
+
+
+async def _change_table(project: Project) -> None:
+    project.source.execute("ALTER TABLE public.one_column ADD COLUMN n integer")
+    project.replace("rules.yaml", "columns: {word: keep}", "columns: {word: keep, n: keep}")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_change_rules, "the rules have changed"),
+        (_change_key, "masked with another key"),
+        (_drop_slot, "is gone from production"),
+        (_change_table, "tables, columns or keys have changed"),
+    ],
+    ids=["rules", "key", "slot", "table"],
+)
+async def test_what_cannot_be_gone_on_with_is_begun_again(project: Project, change: Change, reason: str) -> None:
+    """It starts over by itself and says why."""
+    await project.prepare_production()
+    with Observer(project) as seen:
+        clone = project.start(*CLONE)
+        await until(lambda: seen.chunks() >= 5, clone)
+        await kill(clone)
+    await change(project)
+    finished = await project.succeed(*CLONE)
+    text = re.sub(r"\s+", " ", finished.err)
+    assert "starting over" in text, str(finished)
+    assert reason in text, str(finished)
+    await project.assert_exact()
