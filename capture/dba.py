@@ -24,15 +24,21 @@ _NOT_SYSTEM: Final = """n.nspname <> 'information_schema' AND n.nspname NOT LIKE
   AND NOT EXISTS (SELECT 1 FROM pg_depend e
                   WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"""
 
-# "identified": updates and deletes can be published; a deferrable or invalid index does not identify.
+# "identified": updates and deletes can be published; a deferrable or invalid index does not identify. Nor do generated
+# columns, which are not sent: from version 18 on, production itself would refuse every update of a table that is
+# published with such an identity.
 _TABLES: Final = f"""
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
        rn.nspname::text AS root_schema, rc.relname::text AS root_name,
        c.relpersistence = 'p' AS permanent, c.relrowsecurity AS row_security,
-       c.relreplident = 'f' OR EXISTS (
+       CASE c.relreplident WHEN 'f' THEN current_setting('server_version_num')::int < 180000 OR NOT EXISTS (
+         SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated <> '' AND NOT a.attisdropped)
+       ELSE EXISTS (
          SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
          AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END
-       ) AS identified
+         AND NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated <> ''
+                         AND a.attnum = ANY (i.indkey))
+       ) END AS identified
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_class rc ON c.relispartition AND rc.oid = pg_partition_root(c.oid)
 LEFT JOIN pg_namespace rn ON rn.oid = rc.relnamespace
@@ -166,6 +172,7 @@ def _head(role: str, database: str) -> str:
 -- as a superuser, or as a role that owns the tables and may create roles and publications.
 -- It makes role {_comment(role)} able to read and to replicate, and to change nothing. Safe to run again.
 
+SET client_encoding = 'UTF8'; -- as this is written, whatever the database's encoding
 BEGIN;
 
 DO $tezcat$

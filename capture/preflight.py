@@ -1,7 +1,7 @@
 """Whether production is ready to be cloned and followed: one line per check, with what to do about it.
 
-The checks run from the outside in, and stop early when what follows could only fail too: no connection, a server that
-is too old. They change nothing; the replication connection is opened and closed.
+The checks run from the outside in, and stop early when what follows could only fail too: no connection. They change
+nothing; the replication connection is opened and closed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from capture.model import Refused, ServerFailed, TableName, quote_identifier
 from capture.privileges import audit
 from capture.source import SourceAddress, SourceConnection, connect, open_replication
 
-_OLDEST: Final = 130000
 _STANDBY_SLOTS_SINCE: Final = 160000
 _SQL: Final = "Have the DBA run the SQL that `tezcat source sql` prints."
+_IDENTIFY: Final = "Give them a primary key of plain columns or, where no column is generated, REPLICA IDENTITY FULL."
 _SHOWN: Final = 5
 
 
@@ -81,10 +81,8 @@ async def _check_all(
     unpublished: Collection[TableName],
     slot: str | None,
 ) -> None:
-    version = _version(connection.server_version)
-    checks.append(version)
-    if version.status is Status.PROBLEM:
-        return
+    version = connection.server_version
+    checks.append(_ok("version", f"PostgreSQL {version // 10000}.{version % 10000}."))
     checks += await _server(connection)
     checks += await _role(connection)
     checks.append(await _replication(connection.address))
@@ -104,13 +102,6 @@ def _named(tables: Collection[TableName]) -> str:
 
 
 # ------------------------------------------------------------------------------------------------- the server
-
-
-def _version(version: int) -> Check:
-    text = f"PostgreSQL {version // 10000}.{version % 10000}"
-    if version < _OLDEST:
-        return _problem("version", f"{text} is too old.", "PostgreSQL 13 is the oldest that tezcat reads.")
-    return _ok("version", f"{text}.")
 
 
 _SERVER: Final = """
@@ -346,8 +337,8 @@ def _judged_members(
         yield _problem(
             "replica identity",
             f"updates and deletes of {_named(breaking)} fail in production, because they are published without a "
-            "replica identity.",
-            f"Give them a primary key or REPLICA IDENTITY FULL. {_SQL}",
+            "replica identity, or with one that holds generated columns.",
+            f"{_IDENTIFY} {_SQL}",
         )
     kept_back = {table.name for table in holding_rows}.intersection(insert_only).difference(whole)
     if kept_back & set(changed):
@@ -356,13 +347,13 @@ def _judged_members(
             "replica identity",
             f"updates and deletes of {_named(kept_back & set(changed))} have happened, and are not published: the "
             "stream stops at the next ones.",
-            f"Give them a primary key or REPLICA IDENTITY FULL. {_SQL}",
+            f"{_IDENTIFY} {_SQL}",
         )
     if kept_back - set(changed):
         yield _warning(
             "replica identity",
             f"only inserts of {_named(kept_back - set(changed))} are followed; so far there were no others.",
-            f"Give them a primary key or REPLICA IDENTITY FULL if there may be. {_SQL}",
+            f"If there may be: {_IDENTIFY[0].lower()}{_IDENTIFY[1:]} {_SQL}",
         )
     roots = published_roots(chosen)
     improvable = {table.name for table in holding_rows if table.name in kept_back and roots[table.root or table.name]}

@@ -12,7 +12,7 @@ import pytest
 
 from capture.dba import dba_sql
 from capture.model import TableName
-from capture.preflight import Check, Status, _judged_server, _version, preflight
+from capture.preflight import Check, Status, _judged_server, preflight
 from capture.source import SourceAddress
 from tests.fix_postgres import Database
 
@@ -178,9 +178,3 @@ def test_a_server_without_room_or_logical_wal_is_a_problem() -> None:
         "max_slot_wal_keep_size": Status.OK,
     }
     assert next(iter(_judged_server(row, 160000))).status is Status.OK
-
-
-def test_a_server_that_is_too_old_is_a_problem() -> None:
-    """PostgreSQL 13 is the oldest."""
-    assert (_version(120020).status, _version(130000).status) == (Status.PROBLEM, Status.OK)
-    assert _version(180004).message == "PostgreSQL 18.4."
