@@ -3,7 +3,8 @@
 #   make test    the tests, on real PostgreSQL servers that they start and stop
 #   make check   lint, format, types, import rules
 #   make bench   the benchmarks, each beside its reference
-.PHONY: setup demo test check bench
+#   make bench-large   those that need many rows: memory, and cost per row, whatever the size
+.PHONY: setup demo test check bench bench-large
 .DEFAULT_GOAL := demo
 
 PYTHON ?= python3
@@ -37,3 +38,6 @@ check: setup
 
 bench: setup
 	$(BIN)/python -m bench
+
+bench-large: setup
+	$(BIN)/python -m bench memory-stream memory-snapshot --rounds 1

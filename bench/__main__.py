@@ -1,38 +1,48 @@
-"""``python -m bench [NAME ...] [--rounds N] [--scale F] [--json]``."""
+"""``python -m bench [NAME ...] [--rounds N] [--rows N] [--json | --markdown]``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from rich.console import Console
 
-from bench import snapshot, stream
+from bench import lag, memory, small_tables, snapshot, stream
 from bench.measure import Round
-from bench.report import Result, Unit, document, table
+from bench.report import Figure, Result, document, markdown, table
 from bench.servers import Servers, two_servers
 
 # Narrower, the table would lose columns.
-_WIDTH: Final = 150
+_WIDTH: Final = 170
+_PIPE: Final = "psql pipe"
+_SUBSCRIPTION: Final = "subscription"
 
 
 @dataclass(frozen=True, slots=True)
 class _Benchmark:
-    unit: Unit
-    goal: float
-    run: Callable[[Servers, float, int], Iterator[Round]]
+    """``rows`` is the size that is meant; one that ``is_large`` runs only when it is named."""
+
+    rows: int
+    reference: str
+    figures: Sequence[Figure]
+    run: Callable[[Servers, int, int], Iterator[Round]]
+    is_large: bool = False
 
 
 _BENCHMARKS: Final = {
-    "snapshot-masked": _Benchmark("s", 1.3, snapshot.masked),
-    "snapshot-plain": _Benchmark("s", 1.1, snapshot.plain),
-    "stream-inserts": _Benchmark("rows/s", 0.9, stream.inserts),
-    "stream-updates": _Benchmark("rows/s", 0.7, stream.updates),
-    "stream-singles": _Benchmark("rows/s", 0.7, stream.singles),
+    "snapshot-masked": _Benchmark(1_000_000, _PIPE, snapshot.figures(1.3), snapshot.masked),
+    "snapshot-plain": _Benchmark(1_000_000, _PIPE, snapshot.figures(1.1), snapshot.plain),
+    "snapshot-500-tables": _Benchmark(250_000, "pg_dump, pg_restore", snapshot.figures(1.5), small_tables.tables),
+    "stream-inserts": _Benchmark(300_000, _SUBSCRIPTION, stream.figures(0.9), stream.inserts),
+    "stream-updates": _Benchmark(200_000, _SUBSCRIPTION, stream.figures(0.7), stream.updates),
+    "stream-singles": _Benchmark(20_000, _SUBSCRIPTION, stream.figures(0.7), stream.singles),
+    "lag": _Benchmark(20_000, _SUBSCRIPTION, lag.FIGURES, lag.steady),
+    "memory-stream": _Benchmark(5_000_000, "a fifth of it", memory.figures(300), memory.stream, is_large=True),
+    "memory-snapshot": _Benchmark(10_000_000, "a tenth of it", memory.figures(400), memory.snapshot, is_large=True),
 }
 
 
@@ -43,20 +53,23 @@ def main() -> None:
     unknown = [name for name in arguments.names if name not in _BENCHMARKS]
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]}; there are: {', '.join(_BENCHMARKS)}")
-    progress = Console(stderr=True, highlight=False)
+    names = arguments.names or [name for name, benchmark in _BENCHMARKS.items() if not benchmark.is_large]
+    progress = Console(stderr=True, highlight=False, soft_wrap=True)
     results = []
     with two_servers() as servers:
-        for name in arguments.names or _BENCHMARKS:
+        for name in names:
             benchmark = _BENCHMARKS[name]
             rounds: list[Round] = []
-            for each in benchmark.run(servers, arguments.scale, arguments.rounds):
+            for each in benchmark.run(servers, arguments.rows or benchmark.rows, arguments.rounds):
                 rounds.append(each)
-                times = f"tezcat {each.tezcat.seconds:.2f} s, reference {each.reference.seconds:.2f} s"
-                progress.print(f"{name}, round {len(rounds)} of {arguments.rounds}: {times}")
-            results.append(Result(name, benchmark.unit, benchmark.goal, rounds))
+                only = Result(name, benchmark.reference, benchmark.figures, [each])
+                progress.print(f"round {len(rounds)} of {arguments.rounds}, {only.line()}")
+            results.append(Result(name, benchmark.reference, benchmark.figures, rounds))
     if arguments.json:
-        json.dump(document(results, arguments.scale), sys.stdout, indent=2)
+        json.dump(document(results), sys.stdout, indent=2)
         print()
+    elif arguments.markdown:
+        print(markdown(results))
     else:
         out = Console(highlight=False)
         out.width = max(out.width, _WIDTH)
@@ -65,23 +78,22 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Benchmarks, each beside its reference.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run; all: {', '.join(_BENCHMARKS)}")
-    parser.add_argument("--rounds", type=_at_least(1, int), default=3, help="how often to measure each (3)")
-    parser.add_argument(
-        "--scale", type=_at_least(0.001, float), default=1.0, help="a factor for the numbers of rows (1.0)"
-    )
-    parser.add_argument("--json", action="store_true", help="print all measured values as JSON")
+    usual = ", ".join(name for name, benchmark in _BENCHMARKS.items() if not benchmark.is_large)
+    large = ", ".join(name for name, benchmark in _BENCHMARKS.items() if benchmark.is_large)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run; without: {usual}; large ones: {large}")
+    parser.add_argument("--rounds", type=_positive, default=3, help="how often to measure each (3)")
+    parser.add_argument("--rows", type=_positive, help="how many rows, in place of each benchmark's own number")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print all measured values as JSON")
+    shape.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     return parser
 
 
-def _at_least(least: float, kind: type[int | float]) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        value = kind(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}")
-        return value
-
-    return number
+def _positive(text: str) -> int:
+    value = int(text.replace("_", ""))
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
 
 
 if __name__ == "__main__":

@@ -50,16 +50,20 @@ tables:
 
 # The end of a stream's backlog: its row is the last that production writes.
 MARKER: Final = "CREATE TABLE public.backlog_end (id int PRIMARY KEY)"
+END: Final = "INSERT INTO public.backlog_end VALUES (1)"
 MARKER_RULES: Final = "  public.backlog_end: {columns: {id: keep}}\n"
 
 
-def rows(first: str, last: str) -> str:
+_CREATED_AT: Final = "timestamptz '2025-01-01 00:00+00' + n * interval '1 second'"
+
+
+def rows(first: str, last: str, created_at: str = _CREATED_AT) -> str:
     """The SELECT that gives the rows of these numbers, both included."""
     return f"""
 SELECT n, 'person.' || n || '@mail' || n % 50 || '.example.com', 'First' || n % 4999, 'Last' || n % 9973,
   '+49 30 ' || lpad((n * 7919 % 10000000)::text, 7, '0'), 'Market Street ' || n % 900, 'City ' || n % 800,
   (ARRAY['DE', 'FR', 'MX', 'JP'])[1 + n % 4], md5(n::text) || ' asked for ' || md5((n + 1)::text),
-  (n % 1000000) / 100.0, n % 3 = 0, timestamptz '2025-01-01 00:00+00' + n * interval '1 second'
+  (n % 1000000) / 100.0, n % 3 = 0, {created_at}
 FROM generate_series({first}::bigint, {last}::bigint) n"""
 
 

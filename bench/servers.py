@@ -11,9 +11,10 @@ import contextlib
 import json
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,7 @@ VERSION: Final = 18
 _ROOT: Final = Path(__file__).parent.parent
 _PASSWORD: Final = "bench"
 _KEY: Final = "5e" * 32
+_COPIES: Final = ("copy", "reference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,20 @@ class Servers:
 
     def renew_copies(self, *statements: str) -> None:
         """Make ``copy`` anew, empty, and ``reference``, with these statements."""
-        _renew(self._test, "copy")
-        _renew(self._test, "reference")
+        for name in _COPIES:
+            _renew(self._test, name)
         execute(self.reference, *statements)
+
+    def keep_copies(self) -> None:
+        """Keep both as they are now, for ``restore_copies``."""
+        for name in _COPIES:
+            execute(self._test.url(name), "VACUUM ANALYZE")
+            _renew(self._test, f"kept_{name}", template=name)
+
+    def restore_copies(self) -> None:
+        """Both as they were when they were kept, and none of it in the server's buffers."""
+        for name in _COPIES:
+            _renew(self._test, name, template=f"kept_{name}")
 
     def script(self, name: str, text: str) -> Path:
         """Write a file for ``psql -f``."""
@@ -85,14 +98,23 @@ class Servers:
         path.write_text(text)
         return path
 
-    def tezcat(self, *arguments: str) -> tuple[Sample, str]:
-        """Run a command of tezcat as a user would."""
+    def tezcat(
+        self, *arguments: str, meanwhile: Callable[[subprocess.Popen[bytes]], None] | None = None
+    ) -> tuple[Sample, str]:
+        """Run a command of tezcat as a user would; ``meanwhile`` with its process."""
         config = ("-c", str(self._folder / "tezcat.yaml"))
-        return self.run((sys.executable, "-m", "control.cli", *arguments, *config))
+        command = (sys.executable, "-m", "control.cli", *arguments, *config)
+        return run(command, servers=self._pids, cwd=_ROOT, meanwhile=meanwhile)
 
     def run(self, command: Sequence[str]) -> tuple[Sample, str]:
-        """Run any program, in this project's root so that it finds tezcat."""
+        """Run any other program."""
         return run(command, servers=self._pids, cwd=_ROOT)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for a while."""
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            yield Path(folder)
 
     def stopwatch(self) -> Stopwatch:
         """For what the servers do by themselves."""
@@ -103,11 +125,11 @@ class Servers:
         for server in (self._production, self._test):
             execute(server.url(), "CHECKPOINT")
 
-    def check(self, *copies: str) -> None:
-        """``SystemExit`` unless these databases hold what production holds: a figure for half the work is none."""
-        expected = fetch(self.production, dataset.CHECKSUM)
+    def check(self, *copies: str, query: str = dataset.CHECKSUM) -> None:
+        """``SystemExit`` unless these databases answer as production does: a figure for half the work is none."""
+        expected = fetch(self.production, query)
         for url in copies:
-            if fetch(url, dataset.CHECKSUM) != expected:
+            if fetch(url, query) != expected:
                 name = "copy" if url == self.copy else "reference"
                 raise SystemExit(f"The {name} does not hold what production holds, so there is nothing to compare.")
 
@@ -133,14 +155,24 @@ def two_servers() -> Iterator[Servers]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def binary(name: str) -> str:
+    """One of the servers' own programs."""
+    return str(binaries(VERSION) / name)
+
+
 def psql(url: str, *arguments: str) -> list[str]:
     """A psql that stops at the first error."""
-    return [str(binaries(VERSION) / "psql"), "-Xq", "-v", "ON_ERROR_STOP=1", "-d", url, *arguments]
+    return [binary("psql"), "-Xq", "-v", "ON_ERROR_STOP=1", "-d", url, *arguments]
 
 
 def pipe(first: Sequence[str], second: Sequence[str], then: Sequence[str]) -> list[str]:
     """The shell's ``first | second && then``."""
     return ["/bin/sh", "-c", f"{shlex.join(first)} | {shlex.join(second)} && {shlex.join(then)}"]
+
+
+def then(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """The shell's ``first && second``."""
+    return ["/bin/sh", "-c", f"{shlex.join(first)} && {shlex.join(second)}"]
 
 
 def execute(url: str, *statements: str) -> None:
@@ -156,8 +188,8 @@ def fetch(url: str, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query.encode()).fetchall()
 
 
-def _renew(server: EmbeddedServer, database: str) -> None:
-    """Make an empty database; an earlier one of that name goes, with its subscriptions and slots."""
+def _renew(server: EmbeddedServer, database: str, template: str = "template1") -> None:
+    """Make a database from a template; an earlier one of that name goes, with its subscriptions and slots."""
     name = sql.Identifier(database)
     with psycopg.connect(server.url(), autocommit=True) as connection:
         found = connection.execute("SELECT FROM pg_database WHERE datname = %s", (database,)).fetchone()
@@ -167,7 +199,9 @@ def _renew(server: EmbeddedServer, database: str) -> None:
                 "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", (database,)
             )
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(name, sql.Identifier(template))
+        )
 
 
 def _drop_subscriptions(url: str) -> None:

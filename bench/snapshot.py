@@ -6,34 +6,40 @@ from collections.abc import Iterator
 
 from bench import dataset
 from bench.measure import Round, Sample
+from bench.report import Figure, Goal
 from bench.servers import Servers, execute, pipe, psql
 
 
-def masked(servers: Servers, scale: float, rounds: int) -> Iterator[Round]:
-    """A million rows, six of twelve columns masked."""
-    return _rounds(servers, scale, rounds, dataset.MASKED)
+def figures(most: float) -> tuple[Figure]:
+    """The time of the whole command."""
+    return (Figure("command", "s", lambda _, sample: sample.seconds, Goal("ratio", "most", most)),)
 
 
-def plain(servers: Servers, scale: float, rounds: int) -> Iterator[Round]:
-    """A million rows as they are."""
-    return _rounds(servers, scale, rounds, dataset.PLAIN)
+def masked(servers: Servers, rows: int, rounds: int) -> Iterator[Round]:
+    """Six of twelve columns masked."""
+    return _rounds(servers, rows, rounds, dataset.MASKED)
 
 
-def _rounds(servers: Servers, scale: float, rounds: int, rules: str) -> Iterator[Round]:
-    count = round(1_000_000 * scale)
-    servers.renew_production(dataset.TABLE, dataset.fill(count), *dataset.INDEXES, rules=rules)
+def plain(servers: Servers, rows: int, rounds: int) -> Iterator[Round]:
+    """Every column as it is."""
+    return _rounds(servers, rows, rounds, dataset.PLAIN)
+
+
+def _rounds(servers: Servers, rows: int, rounds: int, rules: str) -> Iterator[Round]:
+    servers.renew_production(dataset.TABLE, dataset.fill(rows), *dataset.INDEXES, rules=rules)
     for number in range(rounds):
         servers.renew_copies(dataset.TABLE)
         if number % 2:
-            tezcat, reference = _clone(servers), _pipe(servers)
+            tezcat, reference = clone_once(servers), _pipe(servers)
         else:
-            reference, tezcat = _pipe(servers), _clone(servers)
+            reference, tezcat = _pipe(servers), clone_once(servers)
         servers.check(servers.copy, servers.reference)
         execute(servers.production, "SELECT pg_drop_replication_slot('tezcat_test')")
-        yield Round(count, tezcat, reference)
+        yield Round(rows, tezcat, reference)
 
 
-def _clone(servers: Servers) -> Sample:
+def clone_once(servers: Servers) -> Sample:
+    """The copy made by tezcat."""
     servers.settle()
     sample, _ = servers.tezcat("clone", "--target", "test", "--json")
     return sample
