@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 Config: TypeAlias = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The settings file.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Level: TypeAlias = Annotated[LogLevel, typer.Option("--log-level", help="How much to log, as JSON on stderr.")]
+Level: TypeAlias = Annotated[
+    LogLevel, typer.Option("--log-level", help="How much to log, as JSON on stderr; on a terminal, warnings in words.")
+]
 Source: TypeAlias = Annotated[
     str | None,
     typer.Option("--source", "-s", metavar="NAME", help="The production environment; needed if there are several."),

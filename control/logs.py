@@ -1,4 +1,4 @@
-"""Logs: JSON lines on stderr, never a value of a row.
+"""Logs: JSON lines on stderr, or on a terminal readable ones; never a value of a row.
 
 Our own code logs through structlog with fields that it chose. Libraries log through ``logging``; of their records only
 the first line of the template passes, without its arguments and without the text of an exception, for these may quote
@@ -10,8 +10,15 @@ from __future__ import annotations
 import logging
 import sys
 from enum import StrEnum
+from typing import Final, NoReturn
 
 import structlog
+from rich.console import Console
+from rich.markup import escape
+from structlog.types import EventDict, Processor
+
+# Fields that are sentences of ours, and need no name.
+_SENTENCES: Final = frozenset({"what", "reason"})
 
 
 class LogLevel(StrEnum):
@@ -49,14 +56,31 @@ class _LibraryHandler(logging.Handler):
         structlog.get_logger().log(record.levelno, event, **fields)
 
 
-def set_up(level: LogLevel) -> None:
-    """Send everything at ``level`` or above to stderr."""
+class _ForPeople:
+    """Shows an entry as one line in the colour of its level, among whatever the terminal shows already."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, _logger: object, _method: str, entry: EventDict) -> NoReturn:
+        level, event = entry.pop("level"), entry.pop("event")
+        fields = "; ".join(str(value) if name in _SENTENCES else f"{name} {value}" for name, value in entry.items())
+        colour = "yellow" if level == "warning" else "red"
+        self._console.print(f"[{colour}]{level}:[/] {escape(f'{event}: {fields}' if fields else str(event))}")
+        raise structlog.DropEvent
+
+
+def set_up(level: LogLevel, console: Console | None) -> None:
+    """Send everything at ``level`` or above to ``console`` for people to read, or without one to stderr as JSON."""
+    rendered: list[Processor] = [
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.JSONRenderer(),
+    ]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
+            *(rendered if console is None else [_ForPeople(console)]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level.number),
         logger_factory=structlog.WriteLoggerFactory(_Stderr()),  # type: ignore[arg-type]  # it writes and flushes

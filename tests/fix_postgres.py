@@ -127,7 +127,8 @@ def server18() -> Iterator[Server]:
 
 @pytest.fixture(scope="session", params=[16, 18], ids=["pg16", "pg18"])
 def server(request: pytest.FixtureRequest) -> Server:
-    return request.getfixturevalue(f"server{request.param}")  # type: ignore[no-any-return]
+    found: Server = request.getfixturevalue(f"server{request.param}")
+    return found
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from capture.catalog import read_catalog
@@ -107,7 +109,7 @@ async def catalog(made: Database, source: SourceConnection) -> Catalog:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def clean_roles(production: Database):  # type: ignore[no-untyped-def]
+def clean_roles(production: Database) -> Iterator[None]:
     yield
     roles = ", ".join(f"{production.name}_{number}" for number in range(1, 8))
     production.execute(f"DROP OWNED BY {roles}", f"DROP ROLE {roles}")

@@ -96,10 +96,9 @@ async def test_ownership_of_the_database_is_found(database: Database, roles: tup
         database.execute(f"ALTER DATABASE {database.name} OWNER TO postgres")
 
 
-async def test_maintenance_rights_are_found_where_they_exist(database: Database, roles: tuple[str, str]) -> None:
+@pytest.mark.parametrize("server", [18], indirect=True, ids=["pg18"])
+async def test_maintenance_rights_are_found(database: Database, roles: tuple[str, str]) -> None:
     """MAINTAIN, since PostgreSQL 17, locks and rewrites tables."""
-    if database.server.version < 17:
-        pytest.skip("MAINTAIN is new in PostgreSQL 17")
     database.execute(f"GRANT MAINTAIN ON hotel.guests TO {roles[0]}")
     assert "tables" in await findings(database, roles[0])
 

@@ -230,7 +230,7 @@ async def test_a_copy_that_is_left_ends_on_the_server(database: Database) -> Non
     """Walking away in the middle closes the session, so that production stops sending."""
     connection = await connect(address(database.url), purpose="leaver", statement_timeout_ms=0)
     statement = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 10000000)) TO STDOUT"
-    async with aclosing(connection.copy_out(statement)) as blocks:  # type: ignore[type-var]
+    async with aclosing(connection.copy_out(statement)) as blocks:
         await anext(blocks)
     with pytest.raises(Interrupted):
         await connection.fetch("SELECT 1")

@@ -266,6 +266,22 @@ def project(make_project: MakeProject, production: Database, target: Database) -
     return make_project(production, target)
 
 
+@pytest.fixture(scope="session")
+def prepared(
+    server18: Server, filled: Callable[[Server], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    """A production that the DBA has prepared; tests that change nothing in it share it."""
+    database = Database(server18, "prepared")
+    server18.execute(f"CREATE DATABASE prepared {filled(server18)}")
+    project = make_folder(tmp_path_factory.mktemp("prepared") / "project", database, database)
+    asyncio.run(project.prepare_production())
+    yield database
+    server18.execute(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = 'prepared'",
+        "DROP DATABASE prepared WITH (FORCE)",
+    )
+
+
 @pytest.fixture
 async def copy(project: Project) -> Project:
     await project.prepare_production()

@@ -2,57 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Iterator
-from typing import Final
 
 import pytest
 
 from tests import fix_postgres
 from tests.fix_postgres import Database, Server
-from tests.integration.conftest import PASSWORD, Ended, MakeProject, Project, make_folder, psql
+from tests.integration.conftest import PASSWORD, MakeProject, Project, psql
+from tests.integration.explained import CHECK, CLONE, assert_explained
 
 pytestmark = pytest.mark.integration
-
-CLONE: Final = ("clone", "--source", "production", "--target", "test")
-CHECK: Final = ("source", "check", "--environment", "production")
-
-
-@pytest.fixture(scope="module")
-def prepared(
-    server18: Server, filled: Callable[[Server], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Database]:
-    """A production that the DBA has prepared; the tests of this module share it and change nothing in it."""
-    database = Database(server18, "prepared")
-    server18.execute(f"CREATE DATABASE prepared {filled(server18)}")
-    project = make_folder(tmp_path_factory.mktemp("prepared") / "project", database, database)
-    asyncio.run(project.prepare_production())
-    yield database
-    server18.execute(
-        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = 'prepared'",
-        "DROP DATABASE prepared WITH (FORCE)",
-    )
 
 
 @pytest.fixture
 def project(make_project: MakeProject, prepared: Database, target: Database) -> Project:
     return make_project(prepared, target)
-
-
-def assert_explained(ended: Ended, code: int | set[int], *words: str) -> None:
-    """One paragraph that says all of ``words``, no traceback, no password, no canary."""
-    assert ended.code in (code if isinstance(code, set) else {code}), str(ended)
-    paragraph = ended.err.strip()
-    assert paragraph, "nothing on stderr"
-    assert "\n\n" not in paragraph, str(ended)
-    assert "Traceback" not in ended.err, str(ended)
-    assert "defect" not in ended.err, str(ended)
-    for secret in (PASSWORD, "ss/word", "p%40ss", "5e5e5e"):
-        assert secret not in ended.out + ended.err, f"the secret {secret} is shown"
-    text = re.sub(r"\s+", " ", ended.err + ended.out)
-    for word in words:
-        assert word.lower() in text.lower(), f"{word!r} is not in: {text}"
 
 
 # ----------------------------------------------------------------------------------------------------- servers
