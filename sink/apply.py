@@ -48,8 +48,10 @@ from transform import copytext
 # From so many rows on, COPY is worth the round trips that it takes.
 _COPY_ROWS: Final = 500
 
-# A commit that is not known to be durable after so long is made so.
+# A commit that is not known to be durable after so long is made so. Every commit tells what is flushed; beside that it
+# is asked no more often than this.
 _DURABLE_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.05
 
 _PROGRESS: Final = "move of tezcat.progress"
 _ADVANCE: Final = """UPDATE tezcat.progress SET applied_lsn = $1, source_time = $2::timestamptz, updated_at = now()
@@ -197,6 +199,7 @@ class Applier:
         self.applied_lsn = applied_lsn
         self.durable_lsn = applied_lsn
         self._accepted: deque[_Accepted] = deque()
+        self._looked_at = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -386,11 +389,13 @@ class Applier:
 
         The position asked for at a commit may lie behind WAL of another session that nothing flushes for long.
         """
-        if not self._accepted or self.is_open:
+        now = time.monotonic()
+        if not self._accepted or self.is_open or now - self._looked_at < _LOOK_SECONDS:
             return
+        self._looked_at = now
         rows = await fetch(self._connection, "SELECT pg_current_wal_flush_lsn()::text")
         self._flushed(Lsn.parse(rows[0][0]))
-        if self._accepted and time.monotonic() - self._accepted[0].at > _DURABLE_SECONDS:
+        if self._accepted and now - self._accepted[0].at > _DURABLE_SECONDS:
             await self.make_durable()
 
     async def make_durable(self) -> None:

@@ -18,7 +18,8 @@ class TableShape:
     """What a statement must know of a table: its copied columns in order, which of them identify a row (positions),
     whether they do so uniquely, and which are GENERATED ALWAYS AS IDENTITY (an UPDATE may not set those).
 
-    ``types`` are as ``format_type`` prints them; ``casts`` are ``::type``, or nothing where text is assigned as it is.
+    ``types`` are as ``format_type`` prints them; ``casts`` are ``::type``, or nothing where text is assigned as it is;
+    ``key_casts`` are what a text is compared by.
     ``is_read_as_text`` tells that a cast from text reads every value as the type's own input does, so that values may
     come in arrays of text.
     """
@@ -27,6 +28,7 @@ class TableShape:
     columns: tuple[str, ...]
     types: tuple[str, ...]
     casts: tuple[str, ...]
+    key_casts: tuple[str, ...]
     key: tuple[int, ...]
     key_is_unique: bool
     always_identity: frozenset[int]
@@ -52,15 +54,13 @@ class TableShape:
             table=table.name,
             columns=tuple(positions),
             types=tuple(column.type_name for column in columns),
-            # An explicit cast to varchar(n) would cut a value that is too long; an assignment is an error, as it must.
-            casts=tuple(
-                "" if column.base_type in _STRINGS and not column.is_array else f"::{column.type_name}"
-                for column in columns
-            ),
+            casts=tuple(map(_cast, columns)),
+            # A text is no bpchar: what compares them would not use the index.
+            key_casts=tuple(_cast(column) or _without_length(column) for column in columns),
             key=tuple(positions[name] for name in key),
             key_is_unique=is_unique,
             always_identity=frozenset(positions[column.name] for column in columns if column.identity == "a"),
-            is_read_as_text=not any(column.base_type in converted or _is_cut(column) for column in columns),
+            is_read_as_text=not any(column.base_type in converted for column in columns),
         )
 
     @property
@@ -70,10 +70,18 @@ class TableShape:
         return self.key_is_unique and self.is_read_as_text and self.always_identity <= set(self.key)
 
 
-def _is_cut(column: Column) -> bool:
-    """Whether a cast to the column's type would cut a value that is too long, where an assignment is an error."""
-    has_length = column.typmod != -1 or column.max_length is not None
-    return has_length and (column.base_type in _BITS or (column.base_type in _STRINGS and column.is_array))
+def _cast(column: Column) -> str:
+    """What makes a parameter, or a text, the column's type, and leaves its length to the assignment: a cast to the type
+    with its length would cut a value that is too long, where it must be an error."""
+    if column.base_type in _STRINGS and not column.is_array:
+        return ""
+    if column.base_type in _STRINGS | _BITS:
+        return _without_length(column)
+    return f"::{column.type_name}"
+
+
+def _without_length(column: Column) -> str:
+    return f'::pg_catalog."{column.base_type}"{"[]" if column.is_array else ""}'
 
 
 def _names(shape: TableShape, positions: Sequence[int]) -> str:
@@ -155,7 +163,7 @@ def _unnested(positions: Sequence[int]) -> str:
 
 def _matched(shape: TableShape) -> str:
     return " AND ".join(
-        f"held.{quote_identifier(shape.columns[position])} = given.c{position}::{shape.types[position]}"
+        f"held.{quote_identifier(shape.columns[position])} = given.c{position}{shape.key_casts[position]}"
         for position in shape.key
     )
 
