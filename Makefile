@@ -28,7 +28,7 @@ demo: setup
 	@$(BIN)/tezcat demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .

@@ -118,6 +118,14 @@ class Project:
         assert ended.code == 0, f"tezcat {' '.join(arguments)}: {ended}"
         return ended
 
+    async def until_streaming(self) -> None:
+        """Wait until a stream that was started is at work."""
+        for _ in range(600):
+            if self.target.execute("SELECT state FROM tezcat.progress") == [("streaming",)]:
+                return
+            await asyncio.sleep(0.1)
+        pytest.fail("the stream has not begun in a minute")
+
     async def prepare_production(self) -> None:
         """What the DBA does with what ``tezcat source sql`` prints."""
         printed = await self.succeed("source", "sql", "--environment", "production")
@@ -184,15 +192,14 @@ def psql(database: Database, statements: str) -> None:
 @pytest.fixture(scope="session")
 def filled() -> Callable[[Server], str]:
     """Give a server's template database with the workload's schema and first rows, made when first asked for."""
-    made: set[int] = set()
 
     def template(server: Server) -> str:
-        if server.port not in made:
+        # Tests of other folders ask too, with a fixture of their own.
+        if not server.execute(f"SELECT 1 FROM pg_database WHERE datname = '{_TEMPLATE}'"):
             server.execute(f"CREATE DATABASE {_TEMPLATE}")
             database = Database(server, _TEMPLATE)
             psql(database, (HERE / "schema.sql").read_text())
             asyncio.run(workload.fill(database.url, seed=1))
-            made.add(server.port)
         return f"TEMPLATE {_TEMPLATE}"
 
     return template
@@ -280,6 +287,17 @@ def prepared(
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = 'prepared'",
         "DROP DATABASE prepared WITH (FORCE)",
     )
+
+
+@pytest.fixture(autouse=True)
+def _leave_no_slot(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A clone that fails may leave its slot in ``prepared``, where it stands in the way of other databases' clones."""
+    yield
+    if "prepared" in request.fixturenames:
+        request.getfixturevalue("server18").execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+            " WHERE database = 'prepared' AND NOT active"
+        )
 
 
 @pytest.fixture

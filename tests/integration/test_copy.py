@@ -31,7 +31,8 @@ async def test_is_exact_after_a_clone_and_a_stream_under_load(project: Project) 
         await project.succeed("clone", "--source", "production", "--target", "test")
     async with project.load(seed=12):
         stream = project.start("stream", "--target", "test")
-        await asyncio.sleep(4)
+        await project.until_streaming()
+        await asyncio.sleep(3)
     ended = await stream.send(signal.SIGTERM)
     assert ended.code == 0, str(ended)
     await project.assert_exact()
@@ -66,7 +67,8 @@ async def test_is_exact_after_the_stream_was_stopped(copy: Project) -> None:
     async with copy.load(seed=21):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
             stream = copy.start("stream", "--target", "test")
-            await asyncio.sleep(1.5)
+            await copy.until_streaming()
+            await asyncio.sleep(1)
             ended = await stream.send(number)
             assert ended.code == 0, str(ended)
             assert "Traceback" not in ended.err
