@@ -248,6 +248,7 @@ class Flow:
             else:
                 # What is left is unfinished, and may be long.
                 await self._applier.apply(window, done, window.count)
+                await self._applier.settle()
                 done = window.count
         self._counters.changes += sum(map(len, window.changes.values()))
 

@@ -72,6 +72,8 @@ def running(*, as_json: bool, log_level: logs.LogLevel) -> Iterator[Terminal]:
 
     With ``as_json`` the error is also the result, ``{"error": {kind, exit_code, message, hint}}``.
     """
+    # A shell without job control starts what runs in the background with SIGINT ignored, and asyncio then leaves it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _as_interrupt)
     err = stderr_console()
     # Who asks for more than warnings, or for JSON, has a program read it.

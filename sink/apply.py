@@ -86,15 +86,15 @@ class _Part:
         self._new_at = np.where(has_new, np.cumsum(has_new) - 1, -1)
         self._old_at = np.where(has_old, np.cumsum(has_old) - 1, -1)
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> list[Step]:
         """How the changes may be applied."""
         operations = self.changes.operations
         count = len(operations)
         if not operations.any() and count >= FEW:
             # Inserts alone need no key.
-            return iter([Step(Operation.INSERT, np.arange(count))])
+            return [Step(Operation.INSERT, np.arange(count))]
         if not self.shape.takes_many or count < FEW:
-            return iter([Step(None, np.arange(count))])
+            return [Step(None, np.arange(count))]
         keys = [_joined(batch, self.shape) for batch in (self.changes.new, self.changes.old)]
         codes = pa.concat_arrays(keys).dictionary_encode().indices.fill_null(-1).to_numpy()
         new_codes = codes[self._new_at]
@@ -219,6 +219,7 @@ class Applier:
     async def apply(self, window: Window, start: int, stop: int) -> None:
         """Apply the changes and truncations of a masked window whose places are from ``start`` to before ``stop``.
 
+        What fails may be told only by the ``settle`` or ``commit`` that follows: the last statements go with it.
         Raises ``ServerFailed``, and the transaction is then the caller's to give up.
         """
         for truncation in window.truncations:
@@ -227,6 +228,9 @@ class Applier:
                 self._pipeline.execute(statements.truncate(truncation.tables))
                 start = truncation.order + 1
         await self._apply_changes(window, start, stop)
+
+    async def settle(self) -> None:
+        """Know that what was applied is applied. Raises ``ServerFailed``."""
         await self._exchange()
 
     async def _apply_changes(self, window: Window, start: int, stop: int) -> None:
@@ -235,7 +239,7 @@ class Applier:
         found = [_Part(self._shapes[table], changes) for table, changes in parts.items() if len(changes)]
         for part in found:
             self._marks.observe(part.shape.table, part.changes.new)
-        steps = [(part, list(part.steps())) for part in found]
+        steps = [(part, part.steps()) for part in found]
         if any(step.operation is not None for _, planned in steps for step in planned):
             if await self._tried_at_once(steps):
                 return

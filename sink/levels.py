@@ -31,16 +31,23 @@ class Step(NamedTuple):
     places: Numbers
 
 
-def steps(operations: Codes, keys: Numbers, stands_alone: npt.NDArray[np.bool_]) -> Iterator[Step]:
+def steps(operations: Codes, keys: Numbers, stands_alone: npt.NDArray[np.bool_]) -> list[Step]:
     """The steps for n changes in order; ``keys`` (n) are equal where the row is the same.
 
-    ``stands_alone`` marks the changes of a key.
+    ``stands_alone`` marks the changes of a key. Where nothing would be done at once, there is one step, and nothing
+    changes its place: a unique value may have moved from one row to another.
     """
     count = len(operations)
     alone = np.flatnonzero(stands_alone)
-    if count < FEW or len(alone) * _RARE > count:
-        yield Step(None, np.arange(count))
-        return
+    if count >= FEW and len(alone) * _RARE <= count:
+        found = list(_between(operations, keys, alone))
+        if any(step.operation is not None for step in found):
+            return found
+    return [Step(None, np.arange(count))]
+
+
+def _between(operations: Codes, keys: Numbers, alone: Numbers) -> Iterator[Step]:
+    count = len(operations)
     start = 0
     for place in (*alone.tolist(), count):
         if place > start:

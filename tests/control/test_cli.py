@@ -182,10 +182,12 @@ def test_libraries_log_no_data(capsys: pytest.CaptureFixture[str]) -> None:
     assert CANARY not in json.dumps(line)
 
 
-def test_sigterm_ends_a_command_as_ctrl_c_does(folder: Path) -> None:
-    """With exit code 130, after what is open was closed."""
+@pytest.mark.parametrize("before", ["SIG_DFL", "SIG_IGN"])
+def test_sigterm_ends_a_command_as_ctrl_c_does(folder: Path, before: str) -> None:
+    """With exit code 130, after what is open was closed; also where a shell started it with SIGINT ignored."""
     script = (
-        "import time, sys\nfrom control import outcome\nfrom control.logs import LogLevel\n"
+        f"import time, sys, signal\nsignal.signal(signal.SIGINT, signal.{before})\n"
+        "from control import outcome\nfrom control.logs import LogLevel\n"
         "with outcome.running(as_json=False, log_level=LogLevel.WARNING):\n"
         "    try:\n        print('ready', flush=True)\n        time.sleep(60)\n"
         "    finally:\n        print('closed', flush=True)\n"
