@@ -167,17 +167,17 @@ async def test_a_killed_worker_is_replaced(project: Project) -> None:
 
 
 def worker_of(clone: Running) -> int:
-    """The process id of one of the clone's snapshot workers."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                command = (entry / "cmdline").read_text()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if parent == clone.process.pid and "spawn_main" in command and "resource_tracker" not in command:
-                return int(entry.name)
+    """The process id of one of the clone's snapshot workers, which its fork server started."""
+    for server in children(clone.process.pid):
+        if "forkserver" in Path(f"/proc/{server}/cmdline").read_text():
+            for worker in children(server):
+                return worker
     pytest.fail("there is no worker")
+
+
+def children(parent: int) -> list[int]:
+    """The process ids of all threads' children."""
+    return [int(pid) for each in Path(f"/proc/{parent}/task").glob("*/children") for pid in each.read_text().split()]
 
 
 async def test_a_clone_outlives_its_snapshot(project: Project) -> None:
