@@ -50,6 +50,8 @@ _THREAD_ROWS: Final = 1000
 _TICK_SECONDS: Final = 0.2
 # How often production's position is written down though no transaction came, and free sequences are looked at.
 _WATCH_SECONDS: Final = 5.0
+# Who waits for a position asks production this often where it is: asked again at each answer, it would do little else.
+_ASK_SECONDS: Final = 0.02
 # How long a stop waits for the end of a transaction before it is given up (it comes again later).
 _STOP_SECONDS: Final = 10.0
 
@@ -296,12 +298,16 @@ class Flow:
                 self._counters.tell("held")
                 await hold.wait_until_lifted(self._connection, limit)
             else:
-                await self._replication.answer(ask=True)
+                await self._ask()
         elif goal is not None:
-            await self._replication.answer(ask=True)
+            await self._ask()
         elif reached > self._applier.applied_lsn and self._is_due():
             await self._stand(reached)
         self._counters.tell("streaming")
+
+    async def _ask(self) -> None:
+        await asyncio.sleep(_ASK_SECONDS)
+        await self._replication.answer(ask=True)
 
     def _is_due(self) -> bool:
         return time.monotonic() - self._watched_at >= _WATCH_SECONDS

@@ -11,6 +11,7 @@ target's own WAL is flushed; only that may be acknowledged to production.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -47,6 +48,7 @@ from transform import copytext
 
 # From so many rows on, COPY is worth the round trips that it takes.
 _COPY_ROWS: Final = 500
+_BLOCK_ROWS: Final = 4000
 
 # A commit that is not known to be durable after so long is made so. Every commit tells what is flushed; beside that it
 # is asked no more often than this.
@@ -419,12 +421,16 @@ class Applier:
 
 
 async def _blocks(batch: pa.RecordBatch) -> AsyncIterator[pa.Buffer]:
-    escaped = (
-        pa.RecordBatch.from_arrays([copytext.escape(column) for column in batch.columns], schema=batch.schema)
-        if batch.num_columns
-        else batch
-    )
-    yield copytext.join(escaped)
+    """Rows as COPY text, made in a thread while the server works on those before."""
+    for start in range(0, batch.num_rows, _BLOCK_ROWS):
+        yield await asyncio.to_thread(_copy_text, batch.slice(start, _BLOCK_ROWS))
+
+
+def _copy_text(batch: pa.RecordBatch) -> pa.Buffer:
+    if not batch.num_columns:
+        return copytext.join(batch)
+    escaped = [copytext.escape(column) for column in batch.columns]
+    return copytext.join(pa.RecordBatch.from_arrays(escaped, schema=batch.schema))
 
 
 def _lsn(value: bytes | None) -> Lsn:
