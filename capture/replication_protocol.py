@@ -130,6 +130,11 @@ class Block:
         starts = np.concatenate((np.zeros(1, np.int64), ends))[:-1]
         return cls(b"".join((*payloads, bytes(PADDING))), starts, ends)
 
+    @property
+    def size(self) -> int:
+        """The bytes that arrived."""
+        return int(self.ends[-1] - self.starts[0]) if len(self) else 0
+
     def __len__(self) -> int:
         return len(self.starts)
 

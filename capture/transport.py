@@ -27,6 +27,7 @@ from capture.replication_protocol import Block, Framer, StreamEnded
 # A piece is handed over when so much has come, or nothing more is there; so many pieces may wait.
 _PIECE_BYTES: Final = 1 << 20
 _PIECES: Final = 8
+_LITTLE_BYTES: Final = 64 << 10
 _LOOK_AGAIN_SECONDS: Final = 0.1
 
 _HEADER: Final = struct.Struct("!cI")
@@ -55,7 +56,8 @@ class Transport(Protocol):
 
 class SocketTransport:
     """The socket itself. A thread of its own reads ahead, so that production's walsender need not wait while rows are
-    masked; when enough waits, it stops reading, and TCP makes the walsender stop."""
+    masked; when enough waits, it stops reading, and TCP makes the walsender stop. Where little came, there is nothing
+    to be ahead of: what follows is left to gather until it is asked for, and wakes nobody before."""
 
     def __init__(self, own: socket.socket) -> None:
         self._socket = own
@@ -64,6 +66,7 @@ class SocketTransport:
         self._pieces: deque[bytes] = deque()
         self._arrived = asyncio.Event()
         self._room = threading.Semaphore(_PIECES)
+        self._is_wanted = threading.Event()
         self._is_closing = False
         self._listening_since: float | None = None
         self._thread = threading.Thread(target=self._read, name="tezcat receiver", daemon=True)
@@ -82,6 +85,7 @@ class SocketTransport:
                 raise self._framer.failure
             while not self._pieces:
                 self._arrived.clear()
+                self._is_wanted.set()
                 await self._arrived.wait()
             if not self._pieces[0]:
                 raise ConnectionLost
@@ -104,6 +108,7 @@ class SocketTransport:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
         self._room.release()
+        self._is_wanted.set()
         await asyncio.to_thread(self._thread.join)
         self._socket.close()
 
@@ -112,9 +117,12 @@ class SocketTransport:
         buffer = memoryview(bytearray(_PIECE_BYTES))
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
-        is_open = True
-        while is_open:
+        size: int | None = _PIECE_BYTES
+        while size:
             self._room.acquire()
+            # In this order: closing, too, is told by what was just cleared.
+            if size < _LITTLE_BYTES and not self._is_closing:
+                self._is_wanted.wait()
             if self._is_closing:
                 return
             self._listening_since = time.monotonic()
@@ -123,7 +131,7 @@ class SocketTransport:
                 waiting.poll()
                 size = self._fill(buffer)
             self._listening_since = None
-            is_open = size > 0
+            self._is_wanted.clear()
             self._pieces.append(bytes(buffer[:size]))
             with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody listens
                 self._loop.call_soon_threadsafe(self._arrived.set)

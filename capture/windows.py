@@ -128,7 +128,7 @@ class WindowBuilder:
                     pass
             for payload in block.between(first, last):
                 wants_answer |= self._take_one(payload)
-        self.size += int(block.ends[-1] - block.starts[0])
+        self.size += block.size
         return wants_answer
 
     # ------------------------------------------------------------------------------------------------ one by one

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from bisect import bisect_left
 from collections.abc import Callable
@@ -44,6 +45,8 @@ log = structlog.get_logger()
 
 # A window is closed when it holds so many bytes; reading waits until it was taken.
 _WINDOW_BYTES: Final = 8 << 20
+# After less than this, reading waits until a window is begun.
+_LITTLE_BYTES: Final = 64 << 10
 # A larger window is masked in a thread, so that others may be read and applied meanwhile.
 _THREAD_ROWS: Final = 1000
 # How often a session without work looks whether it is held, durable, or at its goal.
@@ -136,6 +139,7 @@ class Flow:
         self._connection = connection
         self._applier = applier
         self._arrived = asyncio.Event()
+        self._is_hungry = asyncio.Event()
         self._taken = asyncio.Event()
         # One window is applied, one waits, one is masked.
         self._windows: asyncio.Queue[Window] = asyncio.Queue(1)
@@ -156,6 +160,9 @@ class Flow:
             protocol,
             lambda text: log.warning("drift", what=text),
         )
+        # Modules, catalog and plan stay. To look at them again and again would stop the stream for a tenth of a second.
+        gc.collect()
+        gc.freeze()
         self._free_sequences = [sequence for sequence in catalog.sequences if not sequence.feeds]
         tasks = [asyncio.create_task(part) for part in (self._read(), self._mask(), self._apply())]
         stopping = asyncio.create_task(self._stop.wait())
@@ -186,9 +193,13 @@ class Flow:
                 await self._replication.answer()
             self._counters.server_lsn = max(self._counters.server_lsn, self._builder.server_lsn)
             self._arrived.set()
+            self._is_hungry.clear()
             while self._builder.size >= _WINDOW_BYTES:
                 self._taken.clear()
                 await self._taken.wait()
+            if block.size < _LITTLE_BYTES:
+                # Of a trickle each drop would cost as much as all that has gathered when the next window begins.
+                await self._is_hungry.wait()
 
     # ------------------------------------------------------------------------------------------------- masking
 
@@ -197,6 +208,7 @@ class Flow:
         while True:
             if self._builder.is_empty:
                 self._arrived.clear()
+                self._is_hungry.set()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_TICK_SECONDS):
                         await self._arrived.wait()

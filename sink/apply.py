@@ -55,6 +55,10 @@ _BLOCK_ROWS: Final = 4000
 _DURABLE_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.05
 
+# Typed, or Arrow would guess their types at every call.
+_NO_KEY: Final = pa.scalar(-1, pa.int32())
+_NUL: Final = pa.scalar(b"\0", pa.binary())
+
 _PROGRESS: Final = "move of tezcat.progress"
 _ADVANCE: Final = """UPDATE tezcat.progress SET applied_lsn = $1, source_time = $2::timestamptz, updated_at = now()
  WHERE applied_lsn = $3 AND runner = $4"""
@@ -98,7 +102,7 @@ class _Part:
         if not self.shape.takes_many or count < FEW:
             return [Step(None, np.arange(count))]
         keys = [_joined(batch, self.shape) for batch in (self.changes.new, self.changes.old)]
-        codes = pa.concat_arrays(keys).dictionary_encode().indices.fill_null(-1).to_numpy()
+        codes = pa.concat_arrays(keys).dictionary_encode().indices.fill_null(_NO_KEY).to_numpy()
         new_codes = codes[self._new_at]
         has_old = self._old_at >= 0
         old_codes = codes[np.where(has_old, len(keys[0]) + self._old_at, self._new_at)]
@@ -153,7 +157,7 @@ def _joined(batch: pa.RecordBatch, shape: TableShape) -> pa.Array:
     if not batch.num_rows:
         return pa.array([], pa.binary())
     columns = [batch.column(shape.columns[position]) for position in shape.key]
-    return columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, b"\0")
+    return columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, _NUL)
 
 
 def _rows(batch: pa.RecordBatch, at: Numbers) -> pa.RecordBatch:

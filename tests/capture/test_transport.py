@@ -170,12 +170,25 @@ async def test_readiness_without_bytes_is_not_the_end(pair: Pair, monkeypatch: p
         return real(buffer)
 
     monkeypatch.setattr(opened, "_fill", fill)
+    following = asyncio.create_task(received(opened, 1))
     server.sendall(copy_data(b"lost"))
     async with asyncio.timeout(10):
         while not spurious.is_set():  # noqa: ASYNC110 - the thread tells nobody
             await asyncio.sleep(0.01)
     server.sendall(copy_data(b"two"))
-    assert await received(opened, 1) == [b"two"]
+    assert await following == [b"two"]
+
+
+async def test_a_trickle_gathers_until_it_is_asked_for(pair: Pair) -> None:
+    """Then all of it comes at once."""
+    opened, server = pair
+    server.sendall(copy_data(b"first"))
+    assert await received(opened, 1) == [b"first"]
+    for number in range(20):
+        server.sendall(copy_data(b"%d" % number))
+        await asyncio.sleep(0.01)
+    assert not opened._pieces
+    assert list(await opened.receive()) == [b"%d" % number for number in range(20)]
 
 
 async def test_back_pressure_stops_the_reading(pair: Pair) -> None:

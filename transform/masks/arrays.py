@@ -13,7 +13,7 @@ from capture.model import ServerFailed
 from transform import arraytext
 from transform.cmac import binary_buffers
 from transform.masks.base import Mask
-from transform.masks.choosing import merge, per_value
+from transform.masks.choosing import join, merge, per_value, scalar
 
 # The bytes that arraytext cannot be cut by delimiters at, and those that make an element stand in quotes.
 _STRUCTURE: Final = np.zeros(256, dtype=np.bool_)
@@ -40,15 +40,17 @@ class ArrayMask(Mask):
         parsed = [None if value is None else self._parse(value) for value in values.take(pa.array(others)).to_pylist()]
         elements = pa.concat_arrays(
             [
-                pc.if_else(pc.equal(plain, b"NULL"), pa.scalar(None, pa.binary()), plain),
+                pc.if_else(pc.equal(plain, scalar(b"NULL")), scalar(None), plain),
                 pa.array([element for array in parsed if array is not None for element in array[1]], pa.binary()),
             ]
         )
         written = self._quote(self._element.apply(elements))
-        joined = pc.binary_join(pa.ListArray.from_arrays(lists.offsets, written.slice(0, len(plain))), self._delimiter)
+        joined = pc.binary_join(
+            pa.ListArray.from_arrays(lists.offsets, written.slice(0, len(plain))), scalar(self._delimiter)
+        )
         return merge(
             len(values),
-            (rows, pc.binary_join_element_wise(b"{", joined, b"}", b"")),
+            (rows, join(b"{", joined, b"}")),
             (others, self._nest(parsed, written.slice(len(plain)).to_pylist())),
         )
 

@@ -107,13 +107,13 @@ def fixed_width(characters: Bytes) -> pa.BinaryArray:
 
 
 # Arrow guesses the type of a Python value, which takes it longer than masking ten; so scalars are made once, typed.
-_scalar = cache(partial(pa.scalar, type=pa.binary()))
+scalar = cache(partial(pa.scalar, type=pa.binary()))
 
 
 def join(*pieces: pa.BinaryArray | bytes) -> pa.BinaryArray:
     """The pieces one after the other, value by value."""
-    typed = (_scalar(piece) if isinstance(piece, bytes) else piece for piece in pieces)
-    return pc.binary_join_element_wise(*typed, _scalar(b""))
+    typed = (scalar(piece) if isinstance(piece, bytes) else piece for piece in pieces)
+    return pc.binary_join_element_wise(*typed, scalar(b""))
 
 
 # ------------------------------------------------------------------------------------- from pieces to a column
@@ -192,7 +192,7 @@ class TextMask(Mask):
             return made
         nulls = values.is_null().to_numpy(zero_copy_only=False)
         # A condition that is NULL gives NULL.
-        return pc.if_else(pa.array(lengths > 0, mask=nulls), made, _scalar(b""))
+        return pc.if_else(pa.array(lengths > 0, mask=nulls), made, scalar(b""))
 
 
 class Composed(TextMask):

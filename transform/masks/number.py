@@ -33,6 +33,11 @@ _LAST_POWER: Final = {"float4": 38, "float8": 308}
 _WRITTEN: Final = re.compile(rb"(-?)(\d+)(?:\.(\d+))?(?:e([+-]\d+))?")
 _NO_NUMBERS: Final = frozenset({b"NaN", b"Infinity", b"-Infinity"})
 
+# Typed, or Arrow would guess their types at every call.
+_MINUS: Final = pa.scalar("-", pa.string())
+_POINT: Final = pa.scalar(".", pa.string())
+_NOTHING: Final = pa.scalar("", pa.string())
+
 
 class _Parts(NamedTuple):
     """A number that is handled by itself: the digits of ``head`` and ``tail`` more, times ten to the ``exponent``."""
@@ -97,15 +102,15 @@ class Noise(Mask):
         # Written without the sign, which would be lost where the part before the point is 0.
         if not any_scale:
             return pc.binary_join_element_wise(
-                pc.if_else(signs, "-", ""), pc.cast(pa.array(moved), pa.string()), ""
+                pc.if_else(signs, _MINUS, _NOTHING), pc.cast(pa.array(moved), pa.string()), _NOTHING
             ).view(pa.binary())
         unit = _TEN_TO[scales]
         whole = moved // unit
         # A 1 in front keeps the zeros that the decimals start with.
         decimals = pc.utf8_slice_codeunits(pc.cast(pa.array(moved - whole * unit + unit), pa.string()), 1)
-        point = pc.if_else(pa.array(scales > 0), ".", "")
+        point = pc.if_else(pa.array(scales > 0), _POINT, _NOTHING)
         written = pc.binary_join_element_wise(
-            pc.if_else(signs, "-", ""), pc.cast(pa.array(whole), pa.string()), point, decimals, ""
+            pc.if_else(signs, _MINUS, _NOTHING), pc.cast(pa.array(whole), pa.string()), point, decimals, _NOTHING
         )
         if not self._is_float:
             return written.view(pa.binary())
