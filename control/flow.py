@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import time
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from typing import Final
 
 import structlog
 
-from capture.model import Catalog, Changes, Lsn, ServerFailed, TableName, Window
+from capture.model import Catalog, Changes, Lsn, Sequence, ServerFailed, TableName, Window
 from capture.publications import published_as
 from capture.replication import ReplicationStream
 from capture.replication_protocol import to_datetime
@@ -45,7 +44,7 @@ log = structlog.get_logger()
 
 # A window is closed when it holds so many bytes; reading waits until it was taken.
 _WINDOW_BYTES: Final = 8 << 20
-# After less than this, reading waits until a window is begun.
+# Less than this gathers: it is masked when nothing else is applied, and reading waits until then.
 _LITTLE_BYTES: Final = 64 << 10
 # A larger window is masked in a thread, so that others may be read and applied meanwhile.
 _THREAD_ROWS: Final = 1000
@@ -138,12 +137,17 @@ class Flow:
         self._replication = replication
         self._connection = connection
         self._applier = applier
-        self._arrived = asyncio.Event()
+        # Something arrived, or the applier came to wait for a window.
+        self._stirred = asyncio.Event()
+        self._is_idle = False
         self._is_hungry = asyncio.Event()
         self._taken = asyncio.Event()
         # One window is applied, one waits, one is masked.
         self._windows: asyncio.Queue[Window] = asyncio.Queue(1)
-        self._watched_at = 0.0
+        # Whether production's position may be written down though no transaction came.
+        self._may_stand = False
+        self._sequence_values: dict[Sequence, int] = {}
+        self._has_watched = asyncio.Event()
 
     async def run(self, catalog: Catalog, plan: Plan, state: Progress, protocol: int) -> None:
         """Run the tasks until one ends, which it does by raising."""
@@ -164,12 +168,12 @@ class Flow:
         gc.collect()
         gc.freeze()
         self._free_sequences = [sequence for sequence in catalog.sequences if not sequence.feeds]
-        tasks = [asyncio.create_task(part) for part in (self._read(), self._mask(), self._apply())]
+        tasks = [asyncio.create_task(part) for part in (self._read(), self._mask(), self._apply(), self._watch())]
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
-                self._arrived.set()
+                self._stirred.set()
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=_STOP_SECONDS)
         finally:
             # A query that a dead server does not answer is not worth the wait for its cancellation.
@@ -192,7 +196,7 @@ class Flow:
             if self._builder.take(block):
                 await self._replication.answer()
             self._counters.server_lsn = max(self._counters.server_lsn, self._builder.server_lsn)
-            self._arrived.set()
+            self._stirred.set()
             self._is_hungry.clear()
             while self._builder.size >= _WINDOW_BYTES:
                 self._taken.clear()
@@ -204,14 +208,18 @@ class Flow:
     # ------------------------------------------------------------------------------------------------- masking
 
     async def _mask(self) -> None:
-        """Mask one window while another is applied. An empty one tells that nothing came."""
+        """Mask one window while another is applied. An empty one tells that nothing came.
+
+        Little is masked when it can be applied at once: until then more may come, and what came waits no longer.
+        """
         while True:
+            while not self._is_idle and self._builder.size < _LITTLE_BYTES:
+                await self._stirring()
             if self._builder.is_empty:
-                self._arrived.clear()
                 self._is_hungry.set()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_TICK_SECONDS):
-                        await self._arrived.wait()
+                        await self._stirring()
             window = self._builder.close()
             self._taken.set()
             if window.count > _THREAD_ROWS:
@@ -219,6 +227,11 @@ class Flow:
             else:
                 window = self._masked(window)
             await self._windows.put(window)
+            self._is_idle = False
+
+    async def _stirring(self) -> None:
+        self._stirred.clear()
+        await self._stirred.wait()
 
     def _masked(self, window: Window) -> Window:
         def masked(table: TableName, changes: Changes) -> Changes:
@@ -235,6 +248,9 @@ class Flow:
 
     async def _apply(self) -> None:
         while True:
+            if self._windows.empty():
+                self._is_idle = True
+                self._stirred.set()
             window = await self._windows.get()
             if self._stop.is_set():
                 await self._finish()
@@ -313,7 +329,8 @@ class Flow:
                 await self._ask()
         elif goal is not None:
             await self._ask()
-        elif reached > self._applier.applied_lsn and self._is_due():
+        elif reached > self._applier.applied_lsn and self._may_stand:
+            self._may_stand = False
             await self._stand(reached)
         self._counters.tell("streaming")
 
@@ -321,24 +338,34 @@ class Flow:
         await asyncio.sleep(_ASK_SECONDS)
         await self._replication.answer(ask=True)
 
-    def _is_due(self) -> bool:
-        return time.monotonic() - self._watched_at >= _WATCH_SECONDS
-
     async def _tend(self) -> None:
-        """Acknowledge what is durable; now and then, look after what the stream does not carry."""
+        """Acknowledge what is durable; take free sequences along."""
         await self._applier.check_durable()
         self._replication.acknowledge(self._applier.durable_lsn)
-        if not self._is_due() or self._applier.is_open:
-            return
-        self._watched_at = time.monotonic()
-        await self._replication.answer(ask=True)
-        await self._check_published()
-        await self._check_unfollowed()
-        values = await read_sequences(self._production, self._free_sequences)
-        for sequence in self._free_sequences:
-            value = values[sequence.name]
-            if value is not None:
-                await move(self._connection, sequence, value)
+        if not self._applier.is_open:
+            await self._move_sequences()
+
+    async def _move_sequences(self) -> None:
+        values, self._sequence_values = self._sequence_values, {}
+        for sequence, value in values.items():
+            await move(self._connection, sequence, value)
+
+    # ------------------------------------------------------------------------------------------------ watching
+
+    async def _watch(self) -> None:
+        """Look now and then after what the stream does not carry. Production's answers keep no row waiting."""
+        while True:
+            self._may_stand = True
+            await self._replication.answer(ask=True)
+            await self._check_published()
+            await self._check_unfollowed()
+            values = await read_sequences(self._production, self._free_sequences)
+            for sequence in self._free_sequences:
+                value = values[sequence.name]
+                if value is not None:
+                    self._sequence_values[sequence] = value
+            self._has_watched.set()
+            await asyncio.sleep(_WATCH_SECONDS)
 
     async def _check_published(self) -> None:
         now = await published_as(self._production, self._project.publications, self._catalog)
@@ -359,6 +386,10 @@ class Flow:
         """Leave at a transaction's end, everything applied made durable and acknowledged."""
         if self._applier.is_open:
             await self._applier.rollback()
+        if not self._stop.is_set():
+            # However short the stream was, production was looked at once.
+            await self._has_watched.wait()
+        await self._move_sequences()
         await self._applier.make_durable()
         self._replication.acknowledge(self._applier.durable_lsn)
         raise Finished
