@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from capture.model import BadInput, Lsn, Refused
-from control import outcome, results
+from control import fork_server, outcome, results
 from control.logs import LogLevel
 from control.outcome import ExitCode, Terminal
 
@@ -224,6 +224,7 @@ def clone(
                 "a copy is always masked, so --no-anonymize is refused.", hint="Decide with rules what to keep."
             )
         settings = _settings(config)
+        fork_server.start()
         from control import clone as operation
 
         name = source or settings.only_production()
@@ -297,6 +298,7 @@ def verify(
     """Compare masked production with the copy, row by row at one position; also while a stream runs."""
     with outcome.running(as_json=as_json, log_level=log_level) as terminal:
         settings = _settings(config)
+        fork_server.start()
         from control import verify as operation
 
         result = asyncio.run(

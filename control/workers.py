@@ -19,23 +19,19 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import util
-from typing import Final, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import pyarrow as pa
 
 from capture import source
 from capture.model import DatabaseIdentity, ServerFailed
 from capture.source import SourceAddress, SourceConnection
+from control import fork_server
 from sink import target
 from sink.target import Connection, TargetAddress
 from transform.plan import Plan
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
-
-# Workers are forked by a process that has imported what they need and nothing else: it has no connection, no key and no
-# thread of ours that could leak into them, they start in no time, and they share the memory that the imports take.
-_CONTEXT: Final = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__])
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +165,7 @@ class WorkerPool:
     def _make(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
             max_workers=self._workers,
-            mp_context=_CONTEXT,
+            mp_context=fork_server.CONTEXT,
             initializer=_start,
             initargs=(self._surroundings,),
         )
