@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -164,9 +163,6 @@ class Flow:
             protocol,
             lambda text: log.warning("drift", what=text),
         )
-        # Modules, catalog and plan stay. To look at them again and again would stop the stream for a tenth of a second.
-        gc.collect()
-        gc.freeze()
         self._free_sequences = [sequence for sequence in catalog.sequences if not sequence.feeds]
         tasks = [asyncio.create_task(part) for part in (self._read(), self._mask(), self._apply(), self._watch())]
         stopping = asyncio.create_task(self._stop.wait())

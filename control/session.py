@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import secrets
 import socket
@@ -136,6 +137,9 @@ class Session:
         )
         self._counters.applied_lsn = state.applied_lsn
         self._counters.source_time = state.source_time
+        # Modules, catalog and plan stay. To look at them again and again would stop the stream for a tenth of a second.
+        gc.collect()
+        gc.freeze()
         session = await stack.enter_async_context(await ReplicationSession.open(project.source_address, "stream"))
         protocol = _protocol(catalog.server_version)
         replication = await session.start(project.slot, state.applied_lsn, project.publications, protocol)

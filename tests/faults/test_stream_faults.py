@@ -33,13 +33,18 @@ async def test_kill_at_any_moment(copy: Copy, chance: random.Random) -> None:
 
 async def test_kill_between_the_copys_commit_and_production_knowing_of_it(copy: Copy, chance: random.Random) -> None:
     """What the copy holds and the slot does not know of comes again, and is skipped."""
+    between = 0
     async with copy.project.load(seed=chance.getrandbits(32)):
-        for _ in range(2):
+        for _ in range(12):
             stream = await copy.begin_stream()
             await asyncio.sleep(chance.uniform(0, 0.5))
             await copy.until(lambda: _unacknowledged(copy) > 0, stream, "the copy is ahead of the slot")
             await stream.send(signal.SIGKILL)
-            assert _unacknowledged(copy) > 0
+            # What was on its way to production when the signal was may have come there since.
+            between += _unacknowledged(copy) > 0
+            if between == 2:
+                break
+    assert between == 2
     await copy.assert_exact()
 
 
