@@ -26,7 +26,7 @@ from capture.replication_protocol import Block, Framer, StreamEnded
 
 # A piece is handed over when so much has come, or nothing more is there; so many pieces may wait.
 _PIECE_BYTES: Final = 1 << 20
-_PIECES: Final = 8
+_PIECES: Final = 4
 _LITTLE_BYTES: Final = 64 << 10
 _LOOK_AGAIN_SECONDS: Final = 0.1
 

@@ -42,7 +42,7 @@ from transform.plan import Plan
 log = structlog.get_logger()
 
 # A window is closed when it holds so many bytes; reading waits until it was taken.
-_WINDOW_BYTES: Final = 8 << 20
+_WINDOW_BYTES: Final = 4 << 20
 # Less than this gathers: it is masked when nothing else is applied, and reading waits until then.
 _LITTLE_BYTES: Final = 64 << 10
 # A larger window is masked in a thread, so that others may be read and applied meanwhile.
