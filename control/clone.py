@@ -247,7 +247,11 @@ class _Attempt:
             else:
                 await unfinished.enter(self._connection, Phase.INDEXES)
             self._report.say("building indexes and constraints")
-            await self._restore(restore.Section.AFTER_ROWS, self.project.settings.snapshot.workers, entries)
+            try:
+                await self._restore(restore.Section.AFTER_ROWS, self.project.settings.snapshot.workers, entries)
+            except restore.Deadlocked as error:
+                self._report.say(f"{error} Going on with the rest in one connection.")
+                await self._restore(restore.Section.AFTER_ROWS, 1, await self._remaining_entries())
             await unfinished.enter(self._connection, Phase.SETTLING)
         self._report.say("setting sequences, refreshing views, taking statistics")
         await self._set_sequences(catalog, plan)
@@ -345,7 +349,7 @@ class _Attempt:
         await restore.restore(binary, self._archive, address, section, jobs, run, entries=entries)
 
     async def _remaining_entries(self) -> Path:
-        """What a clone that was killed among the indexes has not made. The programs that it started are gone."""
+        """What is not made yet of what follows the rows, when those who were making it are gone, or were killed."""
         await unfinished.stop_orphans(self._connection, f"tezcat {_PURPOSE}")
         entries = self._archive.with_suffix(".entries")
         binary = self._dump.with_name("pg_restore")

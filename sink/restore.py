@@ -14,12 +14,19 @@ from typing import Final
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from capture.model import Refused, RunProgram, ServerFailed, quote_identifier
+from capture.model import Interrupted, Refused, RunProgram, ServerFailed, quote_identifier
 from sink.target import Connection, TargetAddress, fetch
 
 _LEFT_OUT: Final = ("--no-owner", "--no-publications", "--no-subscriptions", "--no-tablespaces", "--no-security-labels")
 
-
+_FAILURE: Final = re.compile(
+    r"^pg_restore: error: (?:could not execute query: )?(?:(?:ERROR|FATAL): +)?(.+)$", re.MULTILINE
+)
+_DEADLOCK: Final = "deadlock detected"
+_PASSES: Final = re.compile(
+    rf"{_DEADLOCK}$|terminating connection |server closed the connection |connection to server .+ failed: "
+    r"|could not .+: No space left on device$"
+)
 # What PostgreSQL says of rows that do not fit, without quoting them. All else that is said while rows are there may.
 _ABOUT_ROWS: Final = re.compile(
     r"could not create (?:unique index|exclusion constraint) |check constraint \"|insert or update on table \""
@@ -27,6 +34,11 @@ _ABOUT_ROWS: Final = re.compile(
     r"|permission denied |must be (?:owner|able to) "
     r"|(?:role|type|function|schema|extension|operator class|access method|relation) .+ (?:does not|already) exists?$"
 )
+
+
+class Deadlocked(Interrupted):
+    """Two sessions waited for each other. Both may have been pg_restore's own, which knows nothing of the locks that
+    partitions and foreign keys to their table have in common."""
 
 
 class Section(StrEnum):
@@ -48,7 +60,8 @@ async def restore(
 ) -> None:
     """Make one section of the archive's schema, in ``jobs`` connections.
 
-    ``entries`` is a file that names those to make, where that is not all of them. Raises ``ServerFailed``.
+    ``entries`` is a file that names those to make, where that is not all of them. Raises ``Deadlocked`` and
+    ``Interrupted``, after which what is ``remaining`` may be made, and ``ServerFailed``.
     """
     parameters = conninfo_to_dict(address.conninfo)
     password = parameters.pop("password", None)
@@ -70,18 +83,26 @@ async def restore(
     ]
     ended = await run(command, variables)
     if ended.exit_code:
-        raise ServerFailed(
-            f"the schema could not be made in environment {address.label}: {_reason(ended.complaint, section)}",
-            hint="Make that possible on the target (an extension, a role, a version), then clone again.",
-        )
+        raise _failure(ended.complaint, section, address)
 
 
-def _reason(text: str, section: Section) -> str:
+def _failure(complaint: str, section: Section, address: TargetAddress) -> ServerFailed:
+    found = _FAILURE.search(complaint)
+    reason = found[1] if found else "pg_restore failed."
+    what = f"the schema could not be made in environment {address.label}: {_told(reason, complaint, section)}"
+    if reason == _DEADLOCK:
+        return Deadlocked(what)
+    if _PASSES.match(reason):
+        return Interrupted(what)
+    return ServerFailed(
+        what, hint="Make that possible on the target (an extension, a role, a version), then clone again."
+    )
+
+
+def _told(reason: str, complaint: str, section: Section) -> str:
     """The first error of pg_restore in one line, without what can quote values of rows."""
-    match = re.search(r"^pg_restore: error: (?:could not execute query: ERROR: +)?(.+)$", text, re.MULTILINE)
-    entry = re.search(r"from TOC entry \d+; \d+ \d+ (.+)$", text, re.MULTILINE)
-    reason = match[1] if match else "pg_restore failed."
-    if section is Section.AFTER_ROWS and not _ABOUT_ROWS.match(reason):
+    entry = re.search(r"from TOC entry \d+; \d+ \d+ (.+)$", complaint, re.MULTILINE)
+    if section is Section.AFTER_ROWS and not (_PASSES.match(reason) or _ABOUT_ROWS.match(reason)):
         reason = "the rows do not fit; the target's own log says why"
     return f"{reason.rstrip('.')}{f' (at {entry[1]})' if entry else ''}."
 

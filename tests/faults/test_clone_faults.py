@@ -7,11 +7,12 @@ progress; the servers' timing is theirs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import re
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Self
 
@@ -35,6 +36,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 CLONE = ("clone", "--source", "production", "--target", "test")
 GIVE_UP_SECONDS = 60
 LATE = ("indexes", "settling")
+WAITING = "FROM pg_locks JOIN pg_database d ON d.oid = database AND datname = current_database() WHERE NOT granted"
 
 
 class Observer:
@@ -64,6 +66,12 @@ class Observer:
 
     def is_copying(self) -> bool:
         return bool(self._one("SELECT count(*) > 0 FROM pg_stat_progress_copy WHERE command = 'COPY FROM'"))
+
+    def waits_for_a_lock(self) -> bool:
+        return bool(self._one(f"SELECT count(*) > 0 {WAITING}"))
+
+    def has_index(self, name: str) -> bool:
+        return bool(self._one(f"SELECT to_regclass('{name}') IS NOT NULL"))
 
     def indexes(self) -> int:
         return self._one("SELECT count(*) FROM pg_index WHERE indrelid >= 16384") or 0  # type: ignore[return-value]
@@ -210,6 +218,49 @@ async def test_a_clone_interrupted_among_its_chunks_is_gone_on_with(project: Pro
     assert "production keeps WAL" in status["last_error"]
     finished = await project.succeed(*CLONE)
     assert "resuming" in finished.err
+    await project.assert_exact()
+
+
+@contextlib.asynccontextmanager
+async def among_the_indexes(project: Project) -> AsyncIterator[tuple[Running, psycopg.Connection]]:
+    """A clone whose pg_restore waits, with ``a_child`` locked, for ``a_parent``, which another session has locked."""
+    project.source.execute(
+        "CREATE TABLE public.a_parent (id integer PRIMARY KEY)",
+        "CREATE TABLE public.a_child (id integer PRIMARY KEY REFERENCES public.a_parent)",
+        "INSERT INTO public.a_parent SELECT generate_series(1, 100)",
+        "INSERT INTO public.a_child SELECT generate_series(1, 100)",
+    )
+    kept = "{columns: {id: keep}}"
+    project.replace("rules.yaml", "tables:\n", f"tables:\n  public.a_parent: {kept}\n  public.a_child: {kept}\n")
+    await project.prepare_production()
+    # The clone's part of a deadlock is found first, but not before there is one.
+    project.target.execute(f"ALTER DATABASE {project.target.name} SET deadlock_timeout = '3s'")
+    with Observer(project) as seen, psycopg.connect(project.target.url) as other:
+        other.execute("SET deadlock_timeout = '1min'")
+        clone = project.start(*CLONE)
+        await until(lambda: seen.has_index("public.a_parent_pkey"), clone)
+        other.execute("LOCK TABLE public.a_parent IN SHARE MODE")
+        await until(seen.waits_for_a_lock, clone)
+        yield clone, other
+
+
+async def test_a_deadlock_among_the_indexes(project: Project) -> None:
+    """What is left is made in one connection: pg_restore's own ones can deadlock over a partitioned table."""
+    async with among_the_indexes(project) as (clone, other):
+        await asyncio.to_thread(other.execute, "LOCK TABLE public.a_child IN ROW EXCLUSIVE MODE")
+    ended = await clone.wait(GIVE_UP_SECONDS)
+    assert ended.code == 0, str(ended)
+    assert "deadlock detected (at FK CONSTRAINT a_child" in " ".join(ended.err.split()), str(ended)
+    await project.assert_exact()
+
+
+async def test_a_connection_is_cut_among_the_indexes(project: Project) -> None:
+    """The clone goes on by itself, and makes what is left."""
+    async with among_the_indexes(project) as (clone, _):
+        project.target.execute(f"SELECT pg_terminate_backend(pid) {WAITING}")
+    ended = await clone.wait(GIVE_UP_SECONDS)
+    assert ended.code == 0, str(ended)
+    assert re.search("terminating connection .+ goes on in 1 s.+resuming", " ".join(ended.err.split())), str(ended)
     await project.assert_exact()
 
 

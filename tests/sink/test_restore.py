@@ -123,7 +123,8 @@ async def bring_rest(archive: Path, copy: Database, connection: Connection) -> N
     binary = copy.server.programs / "pg_restore"
     entries = archive.with_name("entries")
     entries.write_text(await remaining(binary, archive, connection, run))
-    await restore(binary, archive, target_address(copy), Section.AFTER_ROWS, 2, run, entries=entries)
+    # In one connection: two can deadlock over a partitioned table.
+    await restore(binary, archive, target_address(copy), Section.AFTER_ROWS, 1, run, entries=entries)
 
 
 async def test_what_was_made_in_part_is_made_again(
