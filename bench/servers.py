@@ -103,7 +103,7 @@ class Servers:
     ) -> tuple[Sample, str]:
         """Run a command of tezcat as a user would; ``meanwhile`` with its process."""
         config = ("-c", str(self._folder / "tezcat.yaml"))
-        command = (sys.executable, "-m", "control.cli", *arguments, *config)
+        command = (sys.executable, "-m", "control", *arguments, *config)
         return run(command, servers=self._pids, cwd=_ROOT, meanwhile=meanwhile)
 
     def run(self, command: Sequence[str]) -> tuple[Sample, str]:

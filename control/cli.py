@@ -336,7 +336,3 @@ def _ask_confirmation(terminal: Terminal, reason: str | None, target: str) -> st
     terminal.err.print(reason, markup=False)
     answer: str = typer.prompt(f"Type {target} to go on", err=True)
     return answer.strip()
-
-
-if __name__ == "__main__":
-    main()

@@ -186,14 +186,16 @@ class _Attempt:
             try:
                 if left.state is not None and not self._once:
                     return await self._go_on(catalog, plan, began)
-                return await self._begin(stack, found.timeline, began)
+                return await self._begin(stack, catalog, plan, found.timeline, began)
             finally:
                 self._archive.unlink(missing_ok=True)
                 self._archive.with_suffix(".entries").unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------------------ beginnings, and the end
 
-    async def _begin(self, stack: contextlib.AsyncExitStack, timeline: int, began: float) -> CloneResult:
+    async def _begin(
+        self, stack: contextlib.AsyncExitStack, catalog: Catalog, plan: Plan, timeline: int, began: float
+    ) -> CloneResult:
         project = self.project
         self.can_go_on = False
         session = await stack.enter_async_context(await ReplicationSession.open(project.source_address, _PURPOSE))
@@ -206,9 +208,11 @@ class _Attempt:
         cut: Cut | None = None
         try:
             cut = await Cut.take(project, self._production, session, project.slot, temporary=self._once)
-            plan = project.plan(cut.catalog)
+            schema = fingerprint(cut.catalog)
+            if schema != fingerprint(catalog):
+                plan = project.plan(cut.catalog)
             async with self._workers(plan) as pool:
-                state, warnings = await self._bring_schema(cut, plan, timeline)
+                state, warnings = await self._bring_schema(cut, schema, plan, timeline)
                 state = await self._rows(cut.catalog, plan, pool).copy(state, cut)
             return await self._finish(cut.catalog, plan, state, warnings, began)
         except BaseException as error:
@@ -323,14 +327,14 @@ class _Attempt:
             once=self._once,
         )
 
-    async def _bring_schema(self, cut: Cut, plan: Plan, timeline: int) -> tuple[Unfinished, list[str]]:
+    async def _bring_schema(self, cut: Cut, schema: str, plan: Plan, timeline: int) -> tuple[Unfinished, list[str]]:
         """Mark the target as ours and make what must be there before rows can come; warnings."""
         project = self.project
         await dump_schema(self._dump, project.source_address, cut.snapshot, self._archive, run)
         await unfinished.stop_orphans(self._connection, f"tezcat {_PURPOSE}")
         await load.clear(self._connection)
         await progress.install(self._connection)
-        state = Unfinished(unfinished.new_runner(), Phase.SCHEMA, cut.lsn, cut.time, fingerprint(cut.catalog))
+        state = Unfinished(unfinished.new_runner(), Phase.SCHEMA, cut.lsn, cut.time, schema)
         async with target.transaction(self._connection):
             await progress.begin_clone(self._connection, self._first_progress(cut, plan, timeline))
             await unfinished.begin(self._connection, state, self._archive.read_bytes())

@@ -56,7 +56,6 @@ class CopyChunk:
         assert chunk.end_page is not None
         production = await worker.source()
         copy = await worker.target()
-        await load.as_replica(copy)
         plan = worker.plan.tables[chunk.table]
         size = 0
 

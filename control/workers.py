@@ -27,7 +27,7 @@ from capture import source
 from capture.model import DatabaseIdentity, ServerFailed
 from capture.source import SourceAddress, SourceConnection
 from control import fork_server
-from sink import target
+from sink import load, target
 from sink.target import Connection, TargetAddress
 from transform.plan import Plan
 
@@ -37,7 +37,7 @@ ResultT_co = TypeVar("ResultT_co", covariant=True)
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What every worker of a pool works with. ``source_snapshot`` is None where each job brings its own;
-    ``target_snapshot`` is set where the target is only read."""
+    ``target_snapshot`` is set where the target is only read, and None where it is written, as a replica."""
 
     source: SourceAddress
     source_snapshot: str | None
@@ -79,13 +79,15 @@ class Worker:
         return self._surroundings.source_snapshot
 
     async def target(self) -> Connection:
-        """The target, connected once; in the shared snapshot where there is one."""
+        """The target, connected once; as a replica, or in the shared snapshot where there is one."""
         if self._target is None:
             surroundings = self._surroundings
             connection = await target.connect(
                 surroundings.target, productions=surroundings.productions, purpose=surroundings.purpose
             )
-            if surroundings.target_snapshot is not None:
+            if surroundings.target_snapshot is None:
+                await load.as_replica(connection)
+            else:
                 await target.fetch(connection, "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 await target.fetch(connection, f"SET TRANSACTION SNAPSHOT '{surroundings.target_snapshot}'")
             self._target = connection

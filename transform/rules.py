@@ -128,6 +128,7 @@ class Rules(BaseModel):
     _document: Document | None = PrivateAttr(default=None)
     _keys: dict[TableName, str] = PrivateAttr(default_factory=dict)
     _declared: dict[ColumnName, list[str]] = PrivateAttr(default_factory=dict)
+    _places: dict[ColumnName, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("tables", mode="before")
     @classmethod
@@ -175,6 +176,13 @@ class Rules(BaseModel):
 
     def at_column(self, column: ColumnName) -> str:
         """Where the column's rule is written; if it has none, where its table is."""
+        # It is asked for several times, of each of a schema's thousands of columns.
+        place = self._places.get(column)
+        if place is None:
+            place = self._places[column] = self._find_column(column)
+        return place
+
+    def _find_column(self, column: ColumnName) -> str:
         key = self._keys.get(column.table)
         if key is None or self._document is None or self.rule(column) is None:
             return self.at_table(column.table)
