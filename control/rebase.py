@@ -20,7 +20,7 @@ import pyarrow as pa
 from capture.model import Catalog, DatabaseIdentity, Drifted, TableName
 from capture.replication import ReplicationSession
 from capture.slots import slot_state
-from capture.snapshot import was_rewritten
+from capture.snapshot import rewritten
 from capture.source import SourceConnection
 from capture.statements import SLOT_PREFIX
 from capture.touched import Followed, Key, SlotReader, Touched, read_rows
@@ -169,7 +169,7 @@ class Rebase:
         )
         inserted = await load.copy_in(writer, table, plan.columns, blocks())
         await unfinished.count_rows(writer, table, inserted - deleted)
-        return not await was_rewritten(self._production, table)
+        return not await rewritten(self._production, [table])
 
 
 def _is_text(value: bytes) -> bool:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
 
 from capture.model import Catalog, DatabaseIdentity, Lsn, ServerFailed, TableName
-from capture.snapshot import Chunk, Pages, TableRewritten, read_chunk, remaining_chunks
+from capture.snapshot import Chunk, Pages, TableRewritten, reading, remaining_chunks
 from capture.source import SourceConnection
 from control.cut import Cut
 from control.project import Project
@@ -30,50 +30,86 @@ from control.workers import Worker, WorkerPool, WorkersLost
 from sink import load, target, unfinished
 from sink.target import Connection
 from sink.unfinished import FinishedChunk, Unfinished
-from transform.plan import Plan
+from transform.plan import Plan, TablePlan
 
 # So many snapshots in a row may fail to bring the end nearer, and so many times workers may be lost.
 _PATIENCE: Final = 10
 _LOSSES: Final = 5
 
+# Chunks that together are so small, and so few, are copied in one transaction: it takes longer to begin and to end one
+# than to copy a small table. The tables are locked on production, against ALTER and TRUNCATE, for as long as it lasts.
+_SMALL_BYTES: Final = 2**20
+_MOST_SMALL: Final = 32
+
 
 @dataclass(frozen=True, slots=True)
-class CopyChunk:
-    """The job of one chunk that has an end: COPY out, mask, COPY in. Its result is the chunk, and whether it is there.
+class CopyChunks:
+    """The job of some chunks that have an end: COPY out, mask, COPY in, of one after the other. Its result is itself,
+    and those of its tables that were rewritten; without any, all the chunks are there, else none.
 
-    ``file`` is the table's in the snapshot; ``runner`` and ``base_lsn`` are whose and of which base the chunk is.
+    ``files`` are the tables' in the snapshot; ``runner`` and ``base_lsn`` are whose and of which base the chunks are.
     """
 
-    chunk: Chunk
+    chunks: tuple[Chunk, ...]
     snapshot: str
-    file: int
+    files: tuple[int, ...]
     runner: str
     base_lsn: Lsn
 
-    async def run(self, worker: Worker) -> tuple[Chunk, bool]:
-        """Copy the chunk in a transaction of its own on either side, unless its table was rewritten."""
-        chunk = self.chunk
-        assert chunk.end_page is not None
+    async def run(self, worker: Worker) -> tuple[CopyChunks, Collection[TableName]]:
+        """Copy the chunks in one transaction on either side."""
         production = await worker.source()
         copy = await worker.target()
-        plan = worker.plan.tables[chunk.table]
-        size = 0
-
-        async def masked() -> AsyncIterator[bytes | pa.Buffer]:
-            nonlocal size
-            async with contextlib.aclosing(read_chunk(production, chunk, self.snapshot)) as blocks:
-                async for block in blocks:
-                    size += len(block)
-                    yield plan.mask_block(block, chunk.columns)
-
+        finished = []
         try:
             async with target.transaction(copy):
-                rows = await load.copy_in(copy, chunk.table, chunk.columns, masked())
-                finished = FinishedChunk(chunk.table, chunk.first_page, chunk.end_page, self.file, rows, size)
+                async with reading(production, self.snapshot, self.chunks) as read:
+                    for chunk, file in zip(self.chunks, self.files, strict=True):
+                        finished.append(await _copy(chunk, file, read, copy, worker.plan.tables[chunk.table]))
                 await unfinished.record(copy, finished, self.runner, self.base_lsn)
-        except TableRewritten:
-            return chunk, False
-        return chunk, True
+        except TableRewritten as error:
+            return self, error.tables
+        return self, ()
+
+    @property
+    def bytes(self) -> int:
+        """How much the chunks are, as estimated."""
+        return sum(chunk.bytes for chunk in self.chunks)
+
+
+async def _copy(
+    chunk: Chunk,
+    file: int,
+    read: Callable[[Chunk], AsyncGenerator[bytes, None]],
+    copy: Connection,
+    plan: TablePlan,
+) -> FinishedChunk:
+    assert chunk.end_page is not None
+    size = 0
+
+    async def masked() -> AsyncIterator[bytes | pa.Buffer]:
+        nonlocal size
+        async with contextlib.aclosing(read(chunk)) as blocks:
+            async for block in blocks:
+                size += len(block)
+                yield plan.mask_block(block, chunk.columns)
+
+    rows = await load.copy_in(copy, chunk.table, chunk.columns, masked())
+    return FinishedChunk(chunk.table, chunk.first_page, chunk.end_page, file, rows, size)
+
+
+def _together(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, ...]]:
+    """The same chunks in the same order, small ones in groups."""
+    group: list[Chunk] = []
+    size = 0
+    for chunk in chunks:
+        if group and (size + chunk.bytes > _SMALL_BYTES or len(group) == _MOST_SMALL):
+            yield tuple(group)
+            group, size = [], 0
+        group.append(chunk)
+        size += chunk.bytes
+    if group:
+        yield tuple(group)
 
 
 class Rows:
@@ -160,23 +196,24 @@ class Rows:
         """
         rewritten: set[TableName] = set()
 
-        def jobs() -> Iterator[CopyChunk]:
-            for chunk in chunks:
+        def jobs() -> Iterator[CopyChunks]:
+            for group in _together(chunks):
                 if cut.is_old(self._max_age):
                     return
-                if chunk.table not in rewritten:
-                    yield CopyChunk(chunk, cut.snapshot, cut.files[chunk.table], state.runner, state.base_lsn)
+                wanted = tuple(chunk for chunk in group if chunk.table not in rewritten)
+                files = tuple(cut.files[chunk.table] for chunk in wanted)
+                if wanted:
+                    yield CopyChunks(wanted, cut.snapshot, files, state.runner, state.base_lsn)
 
         with self._report.task("rows", sum(chunk.bytes for chunk in chunks), "bytes") as advance:
             async with (
                 asyncio.timeout(cut.remaining(self._max_age)),
                 contextlib.aclosing(self._pool.run(jobs())) as results,
             ):
-                async for chunk, is_there in results:
-                    if is_there:
-                        advance(chunk.bytes)
-                    else:
-                        rewritten.add(chunk.table)
+                async for job, tables in results:
+                    rewritten.update(tables)
+                    if not tables:
+                        advance(job.bytes)
         return rewritten
 
     def _too_old(self, rewritten: set[TableName]) -> ServerFailed:

@@ -8,7 +8,7 @@ finished chunks together are exactly production at the base LSN, on the pages th
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -128,23 +128,20 @@ async def enter(connection: Connection, phase: Phase) -> None:
     await fetch(connection, "UPDATE tezcat.clone SET phase = %s", (phase,))
 
 
-async def record(connection: Connection, chunk: FinishedChunk, runner: str, base_lsn: Lsn) -> None:
-    """In the transaction that brought the chunk's rows: it is there. Raises ``Fenced``."""
+async def record(connection: Connection, chunks: Sequence[FinishedChunk], runner: str, base_lsn: Lsn) -> None:
+    """In the transaction that brought the chunks' rows: they are there. Raises ``Fenced``."""
+    columns = zip(
+        *((*chunk.table, chunk.first_page, chunk.end_page, chunk.file, chunk.rows, chunk.bytes) for chunk in chunks),
+        strict=True,
+    )
     recorded = await fetch(
         connection,
-        """INSERT INTO tezcat.chunks (schema_name, table_name, first_page, end_page, file, rows, bytes)
-           SELECT %s, %s, %s, %s, %s, %s, %s FROM tezcat.clone WHERE runner = %s AND base_lsn = %s FOR SHARE
+        """WITH clone AS (SELECT FROM tezcat.clone WHERE runner = %s AND base_lsn = %s FOR SHARE)
+           INSERT INTO tezcat.chunks (schema_name, table_name, first_page, end_page, file, rows, bytes)
+           SELECT made.* FROM clone, unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
+                                            %s::bigint[], %s::bigint[]) AS made
            RETURNING 1""",
-        (
-            *chunk.table,
-            chunk.first_page,
-            chunk.end_page,
-            chunk.file,
-            chunk.rows,
-            chunk.bytes,
-            runner,
-            str(base_lsn),
-        ),
+        (runner, str(base_lsn), *map(list, columns)),
     )
     if not recorded:
         raise _fenced()

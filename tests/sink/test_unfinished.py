@@ -38,7 +38,7 @@ async def test_how_far_it_came_is_kept(clone: Connection) -> None:
     for phase in Phase:
         await unfinished.enter(clone, phase)
         assert await unfinished.read(clone) == replace(BEGUN, phase=phase)
-    await unfinished.record(clone, CHUNK, "first", CLONED)
+    await unfinished.record(clone, [CHUNK], "first", CLONED)
     await unfinished.forget(clone)
     assert await unfinished.read(clone) is None
     assert await unfinished.finished_chunks(clone) == []
@@ -50,7 +50,7 @@ async def test_a_chunk_is_there_with_its_rows_or_not_at_all(clone: Connection) -
     async def bring(divisor: int) -> None:
         async with target.transaction(clone):
             await fetch(clone, "INSERT INTO public.t VALUES (1)")
-            await unfinished.record(clone, CHUNK, "first", CLONED)
+            await unfinished.record(clone, [CHUNK], "first", CLONED)
             assert 1 / divisor
 
     with pytest.raises(ZeroDivisionError):
@@ -65,7 +65,7 @@ async def test_a_chunk_is_there_with_its_rows_or_not_at_all(clone: Connection) -
 async def test_a_worker_that_outlived_its_clone_records_nothing(clone: Connection, runner: str, base: Lsn) -> None:
     """Neither one of another runner, nor one that copied another snapshot."""
     with pytest.raises(Fenced):
-        await unfinished.record(clone, CHUNK, runner, base)
+        await unfinished.record(clone, [CHUNK], runner, base)
     assert await unfinished.finished_chunks(clone) == []
 
 
@@ -75,7 +75,7 @@ async def test_a_successor_waits_for_what_is_just_being_recorded(
     """After that it knows all that will ever be there of the one before."""
     worker = await open_target(empty)
     async with target.transaction(worker):
-        await unfinished.record(worker, CHUNK, "first", CLONED)
+        await unfinished.record(worker, [CHUNK], "first", CLONED)
         taking = asyncio.create_task(unfinished.take_over(clone))
         done, _ = await asyncio.wait([taking], timeout=0.2)
         assert not done
@@ -83,7 +83,7 @@ async def test_a_successor_waits_for_what_is_just_being_recorded(
     assert state.runner != "first"
     assert await unfinished.finished_chunks(clone) == [CHUNK]
     with pytest.raises(Fenced):
-        await unfinished.record(worker, replace(CHUNK, first_page=4), "first", CLONED)
+        await unfinished.record(worker, [replace(CHUNK, first_page=4)], "first", CLONED)
 
 
 async def test_the_base_moves_for_its_runner_only(clone: Connection) -> None:
@@ -104,7 +104,7 @@ async def test_a_table_that_is_emptied_has_no_chunks(clone: Connection) -> None:
     await fetch(clone, 'CREATE TABLE public."u """ (id int)')
     await fetch(clone, "INSERT INTO public.t VALUES (1)")
     for chunk in (CHUNK, replace(CHUNK, first_page=4, end_page=8), other):
-        await unfinished.record(clone, chunk, "first", CLONED)
+        await unfinished.record(clone, [chunk], "first", CLONED)
     await unfinished.empty(clone, [])
     await unfinished.empty(clone, [T])
     assert await unfinished.finished_chunks(clone) == [other]
