@@ -28,7 +28,9 @@ async def dump_program(server_version: int, *, tls: bool) -> Path:
     """
     wanted = server_version // 10000
     hint = f"Install PostgreSQL {wanted}'s client programs."
-    versions = {path: major for path in _candidates() if (major := await _major(path)) is not None}
+    paths = _candidates()
+    majors = await asyncio.gather(*map(_major, paths))
+    versions = {path: major for path, major in zip(paths, majors, strict=True) if major is not None}
     fitting = sorted((path for path, major in versions.items() if major >= wanted), key=lambda path: versions[path])
     for path in fitting:
         if not tls or await _speaks_tls(path):
