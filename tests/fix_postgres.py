@@ -12,11 +12,12 @@ import importlib.util
 import itertools
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,22 @@ host  all,replication postgres 127.0.0.1/32 trust
 host  all,replication all      127.0.0.1/32 scram-sha-256
 """
 _numbers = itertools.count(1)
+_running: list[Server] = []
+# What the workload's sessions do to each other is no news.
+_NEWS = re.compile(r" (?:ERROR|FATAL|PANIC):  (?!could not serialize|canceling statement|deadlock detected)")
+_NEWS_SHOWN = 20
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Show with a failure what the servers complained of: a client is told less."""
+    report = yield
+    if report.failed:
+        for server in _running:
+            lines = (server.folder / "log").read_text(errors="replace").splitlines()
+            news = [f"{line}\n{after}" for line, after in itertools.pairwise([*lines, ""]) if _NEWS.search(line)]
+            report.sections.append((f"log of server {server.version}", "\n".join(news[-_NEWS_SHOWN:])))
+    return report
 
 
 @dataclass(frozen=True)
@@ -107,9 +124,12 @@ def _start(version: int) -> Iterator[Server]:
         run("initdb", *options, *(f"--set={setting}" for setting in settings))
         (folder / "data" / "pg_hba.conf").write_text(_PG_HBA)
         run("pg_ctl", "start", "-w", "-l", str(folder / "log"))
+        server = Server(version, programs, folder, port)
+        _running.append(server)
         try:
-            yield Server(version, programs, folder, port)
+            yield server
         finally:
+            _running.remove(server)
             run("pg_ctl", "stop", "-w", "-m", "immediate")
     finally:
         shutil.rmtree(folder, ignore_errors=True)

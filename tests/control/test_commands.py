@@ -56,7 +56,8 @@ def run(production: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def _as_dba(database: Database, sql: str) -> None:
     program = database.server.programs / "psql"
     arguments = [program, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database.url, "-f", "-"]
-    subprocess.run(arguments, input=sql, text=True, check=True, capture_output=True)
+    ended = subprocess.run(arguments, input=sql, text=True, check=False, capture_output=True)
+    assert ended.returncode == 0, ended.stderr
     database.execute(f"ALTER ROLE reader_{database.name} PASSWORD '{PASSWORD}'")
 
 
