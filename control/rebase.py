@@ -70,8 +70,6 @@ class Rebase:
             finished.setdefault(chunk.table, []).append(chunk)
         followed = {name: Followed(self._catalog.tables[name], self.key(name, first.unfollowed)) for name in finished}
         touched = Touched(followed.values(), state.base_lsn, budget=_KEYS_BUDGET)
-        if not finished:
-            return await self._take(state, first)
         reader = SlotReader(project.source_address, project.slot, state.base_lsn, project.publications, touched)
         async with reader:
             # Most of it before the snapshot is taken, which then need not live so long.
