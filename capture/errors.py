@@ -245,6 +245,16 @@ _BY_SQLSTATE: Final[dict[str, tuple[_Meaning, ...]]] = {
             True,
         ),
     ),
+    # A statement does not hold a lock on all that it looks up in the catalog; someone changed it in between.
+    "XX000": (
+        _Meaning(
+            r"^(cache lookup failed for [a-z ]+[a-z]|could not open relation with OID|could not map filenode"
+            r"|could not map filenumber|unexpected duplicate for tablespace|tuple concurrently (?:updated|deleted))",
+            "the server lost track of a table or another object that was being changed ({0} ...).",
+            "It is over when the change is: try again.",
+            True,
+        ),
+    ),
     "42P01": (_Meaning(r"(relation \".+?\") does not exist", "the {0} does not exist.", "The schema has changed."),),
     "42703": (_Meaning(r"(column .+?) does not exist", "the {0} does not exist.", "The schema has changed."),),
     "3F000": (_Meaning(r"(schema \".+?\") does not exist", "the {0} does not exist.", "The schema has changed."),),
@@ -324,11 +334,12 @@ def _said(meaning: _Meaning, match: re.Match[str], address: SourceAddress) -> Se
 
 
 def _named(diagnostic: psycopg.errors.Diagnostic) -> str:
-    """The objects that an error names in fields of their own, which never hold values."""
+    """The objects that an error names in fields of their own, which never hold values, and what raised it."""
     fields = {
         "table": ".".join(filter(None, (diagnostic.schema_name, diagnostic.table_name))),
         "column": diagnostic.column_name,
         "type": diagnostic.datatype_name,
         "constraint": diagnostic.constraint_name,
+        "raised in": diagnostic.source_function,
     }
     return "".join(f", {kind} {name}" for kind, name in fields.items() if name)

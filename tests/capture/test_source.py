@@ -345,6 +345,20 @@ def test_no_error_repeats_a_value(database: Database, statement: str, said: str)
     assert "canary" not in str(mapped)
 
 
+def test_an_object_that_changes_while_it_is_looked_up_is_no_end(database: Database) -> None:
+    """Such errors pass; what else goes wrong inside the server does not, and is told without its words."""
+    raised = "DO $$ BEGIN RAISE EXCEPTION '{}' USING ERRCODE = 'XX000'; END $$"
+    for text, passes in (
+        ("cache lookup failed for type 4711", True),
+        ("invalid memory alloc request size 4711", False),
+    ):
+        with pytest.raises(psycopg.Error) as caught:
+            database.execute(raised.format(text))
+        mapped = map_error(caught.value, address(database.url))
+        assert isinstance(mapped, Interrupted) is passes
+        assert "4711" not in mapped.message
+
+
 # ------------------------------------------------------------------------------------------------------ poolers
 
 
