@@ -18,13 +18,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from capture.model import BadInput, RunProgram, Sequence, ServerFailed, Table, TableName, quote_identifier
 from capture.source import SourceAddress, SourceConnection
 
-# pg_class is read as of the transaction's snapshot, the function tells what is there now.
+# pg_class is read as of the transaction's snapshot, the function tells what is there now: NULL for a table that was
+# dropped, whose name may be another's by then.
 _REWRITTEN = """
 SELECT n.nspname::text AS schema, c.relname::text AS name
   FROM unnest(%s::text[], %s::text[]) AS wanted(schema, name)
   JOIN pg_namespace n ON n.nspname = wanted.schema
   JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
- WHERE c.relfilenode <> pg_relation_filenode(c.oid)"""
+ WHERE c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)"""
 
 _FILES = """
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.relfilenode::bigint AS file

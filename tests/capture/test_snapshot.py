@@ -203,6 +203,8 @@ async def test_generated_columns_are_not_read(
         "TRUNCATE public.rewritten",
         "CLUSTER public.rewritten USING rewritten_pkey",
         "ALTER TABLE public.rewritten ALTER COLUMN n TYPE numeric(12,4)",
+        "CREATE TABLE public.other (LIKE public.rewritten); DROP TABLE public.rewritten;"
+        "ALTER TABLE public.other RENAME TO rewritten",
     ],
 )
 async def test_a_table_that_was_rewritten_under_the_snapshot_is_not_read(
