@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,37 +44,39 @@ _MOST_SMALL: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class CopyChunks:
-    """The job of some chunks that have an end: COPY out, mask, COPY in, of one after the other. Its result is itself,
-    and those of its tables that were rewritten; without any, all the chunks are there, else none.
+    """The job of some chunks that have an end: COPY out, mask, COPY in, of one after the other. Its result are those
+    that are there then, and the tables of all others, which were rewritten.
 
     ``files`` are the tables' in the snapshot; ``runner`` and ``base_lsn`` are whose and of which base the chunks are.
     """
 
     chunks: tuple[Chunk, ...]
     snapshot: str
-    files: tuple[int, ...]
+    files: Mapping[TableName, int]
     runner: str
     base_lsn: Lsn
 
-    async def run(self, worker: Worker) -> tuple[CopyChunks, Collection[TableName]]:
-        """Copy the chunks in one transaction on either side."""
+    async def run(self, worker: Worker) -> tuple[tuple[Chunk, ...], set[TableName]]:
+        """Copy the chunks in one transaction on either side; in another without those of rewritten tables, so that a
+        table that is truncated all the time does not keep its neighbours away."""
         production = await worker.source()
         copy = await worker.target()
-        finished = []
-        try:
-            async with target.transaction(copy):
-                async with reading(production, self.snapshot, self.chunks) as read:
-                    for chunk, file in zip(self.chunks, self.files, strict=True):
-                        finished.append(await _copy(chunk, file, read, copy, worker.plan.tables[chunk.table]))
-                await unfinished.record(copy, finished, self.runner, self.base_lsn)
-        except TableRewritten as error:
-            return self, error.tables
-        return self, ()
-
-    @property
-    def bytes(self) -> int:
-        """How much the chunks are, as estimated."""
-        return sum(chunk.bytes for chunk in self.chunks)
+        wanted = self.chunks
+        rewritten: set[TableName] = set()
+        while wanted:
+            try:
+                async with target.transaction(copy):
+                    async with reading(production, self.snapshot, wanted) as read:
+                        finished = [
+                            await _copy(chunk, self.files[chunk.table], read, copy, worker.plan.tables[chunk.table])
+                            for chunk in wanted
+                        ]
+                    await unfinished.record(copy, finished, self.runner, self.base_lsn)
+                break
+            except TableRewritten as error:
+                rewritten.update(error.tables)
+                wanted = tuple(chunk for chunk in wanted if chunk.table not in rewritten)
+        return wanted, rewritten
 
 
 async def _copy(
@@ -201,7 +203,7 @@ class Rows:
                 if cut.is_old(self._max_age):
                     return
                 wanted = tuple(chunk for chunk in group if chunk.table not in rewritten)
-                files = tuple(cut.files[chunk.table] for chunk in wanted)
+                files = {chunk.table: cut.files[chunk.table] for chunk in wanted}
                 if wanted:
                     yield CopyChunks(wanted, cut.snapshot, files, state.runner, state.base_lsn)
 
@@ -210,10 +212,9 @@ class Rows:
                 asyncio.timeout(cut.remaining(self._max_age)),
                 contextlib.aclosing(self._pool.run(jobs())) as results,
             ):
-                async for job, tables in results:
+                async for there, tables in results:
                     rewritten.update(tables)
-                    if not tables:
-                        advance(job.bytes)
+                    advance(sum(chunk.bytes for chunk in there))
         return rewritten
 
     def _too_old(self, rewritten: set[TableName]) -> ServerFailed:
