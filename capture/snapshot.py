@@ -8,7 +8,7 @@ truncated gets another, and what was known of its pages means nothing any more.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,11 +21,8 @@ from capture.source import SourceAddress, SourceConnection
 # pg_class is read as of the transaction's snapshot, the function tells what is there now: NULL for a table that was
 # dropped, whose name may be another's by then.
 _REWRITTEN = """
-SELECT n.nspname::text AS schema, c.relname::text AS name
-  FROM unnest(%s::text[], %s::text[]) AS wanted(schema, name)
-  JOIN pg_namespace n ON n.nspname = wanted.schema
-  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
- WHERE c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)"""
+SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = %s AND c.relname = %s AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)"""
 
 _FILES = """
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.relfilenode::bigint AS file
@@ -36,19 +33,8 @@ _RANGE_SCANS_SINCE = 140000
 
 
 class TableRewritten(ServerFailed):
-    """Tables were rewritten or truncated after the snapshot was taken: their rows lie on other pages now, or no
-    snapshot shows them any more."""
-
-    def __init__(self, tables: Collection[TableName]) -> None:
-        self.tables = tuple(sorted(tables))
-        super().__init__(
-            f"production rewrote or truncated {', '.join(map(str, self.tables))} (TRUNCATE, VACUUM FULL, CLUSTER, "
-            "ALTER TABLE) while it was read: the snapshot no longer shows its rows.",
-            hint="Run the command again when that is done.",
-        )
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (TableRewritten, (self.tables,))
+    """A table was rewritten or truncated after the snapshot was taken: its rows lie on other pages now, or no snapshot
+    shows them any more."""
 
 
 class Pages(NamedTuple):
@@ -150,33 +136,31 @@ async def read_files(connection: SourceConnection) -> dict[TableName, int]:
     return {TableName(row.schema, row.name): row.file for row in rows}
 
 
-async def rewritten(connection: SourceConnection, tables: Collection[TableName]) -> list[TableName]:
-    """Which of these tables have another file now than in the transaction's snapshot. Ask after reading them: the
-    reading keeps a lock until the transaction's end, so what was not rewritten before is not rewritten later."""
-    named = [table.schema for table in tables], [table.name for table in tables]
-    return [TableName(row.schema, row.name) for row in await connection.fetch(_REWRITTEN, named)]
+async def was_rewritten(connection: SourceConnection, table: TableName) -> bool:
+    """Whether the table has another file now than in the transaction's snapshot. Ask after reading it: the reading
+    keeps a lock until the transaction's end, so it is not rewritten later if it was not before."""
+    return bool(await connection.fetch(_REWRITTEN, table))
 
 
-@contextlib.asynccontextmanager
-async def reading(
-    connection: SourceConnection, snapshot: str, chunks: Collection[Chunk]
-) -> AsyncGenerator[Callable[[Chunk], AsyncGenerator[bytes, None]], None]:
-    """A transaction in which these chunks are read, one after the other, as of an exported snapshot. What it gives
-    reads one, as blocks of COPY text.
+async def read_chunk(connection: SourceConnection, chunk: Chunk, snapshot: str) -> AsyncGenerator[bytes, None]:
+    """The chunk's rows as of an exported snapshot, in blocks of COPY text; in a transaction of its own: whoever holds
+    the locks of several tables could deadlock with production.
 
-    Raises ``ServerFailed``, and at its end ``TableRewritten`` when blocks of any are worth nothing. Left by an error,
-    it closes the connection.
+    Raises ``ServerFailed``, and ``TableRewritten`` when its blocks are worth nothing. Left before its end, the
+    connection is closed.
     """
     await connection.begin(snapshot=snapshot)
-    try:
-        yield lambda chunk: connection.copy_out(chunk.statement)
-        lost = await rewritten(connection, {chunk.table for chunk in chunks})
-    except BaseException:
-        await connection.close()
-        raise
+    async with contextlib.aclosing(connection.copy_out(chunk.statement)) as blocks:
+        async for block in blocks:
+            yield block
+    rewritten = await was_rewritten(connection, chunk.table)
     await connection.rollback()
-    if lost:
-        raise TableRewritten(lost)
+    if rewritten:
+        raise TableRewritten(
+            f"production rewrote or truncated {chunk.table} (TRUNCATE, VACUUM FULL, CLUSTER, ALTER TABLE) while it was "
+            "read: the snapshot no longer shows its rows.",
+            hint="Run the command again when that is done.",
+        )
 
 
 async def read_sequences(connection: SourceConnection, sequences: Collection[Sequence]) -> dict[TableName, int | None]:

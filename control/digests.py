@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from capture.model import quote_identifier
-from capture.snapshot import Chunk, reading
+from capture.snapshot import Chunk, read_chunk
 from control.workers import Worker, WorkerPool
 from sink.unload import copy_out
 from transform import copytext
@@ -95,10 +95,7 @@ async def _blocks(worker: Worker, side: Side, chunk: Chunk) -> AsyncGenerator[by
                 yield block
         return
     plan = worker.plan.tables[chunk.table]
-    async with (
-        reading(await worker.source(), worker.source_snapshot, [chunk]) as read,
-        contextlib.aclosing(read(chunk)) as blocks,
-    ):
+    async with contextlib.aclosing(read_chunk(await worker.source(), chunk, worker.source_snapshot)) as blocks:
         async for block in blocks:
             masked = plan.mask_block(block, chunk.columns)
             yield masked if isinstance(masked, bytes) else masked.to_pybytes()

@@ -20,7 +20,7 @@ import pyarrow as pa
 from capture.model import Catalog, DatabaseIdentity, Drifted, TableName
 from capture.replication import ReplicationSession
 from capture.slots import slot_state
-from capture.snapshot import rewritten
+from capture.snapshot import was_rewritten
 from capture.source import SourceConnection
 from capture.statements import SLOT_PREFIX
 from capture.touched import Followed, Key, SlotReader, Touched, read_rows
@@ -124,22 +124,24 @@ class Rebase:
         """All that changes the copy, in one transaction."""
         address = self._project.target_address
         writer = await target.connect(address, productions=self._productions, purpose="clone")
-        await self._production.begin(snapshot=cut.snapshot)
-        await self._production.fetch("SET LOCAL statement_timeout = 0")
         async with writer:
             await load.as_replica(writer)
             async with target.transaction(writer):
                 for name, keys in touched.keys.items():
-                    if name not in whole and not await self._replace(writer, followed[name], keys, finished[name]):
+                    if name not in whole and not await self._replace(
+                        writer, cut.snapshot, followed[name], keys, finished[name]
+                    ):
                         whole.add(name)
                 await unfinished.empty(writer, whole)
                 await unfinished.move_base(writer, state, cut.lsn, cut.time, cut.unfollowed)
-        await self._production.rollback()
 
     async def _replace(
-        self, writer: Connection, followed: Followed, keys: set[Key], chunks: list[FinishedChunk]
+        self, writer: Connection, snapshot: str, followed: Followed, keys: set[Key], chunks: list[FinishedChunk]
     ) -> bool:
-        """Make the touched rows of one table's finished chunks what they are now; False where that cannot be known."""
+        """Make the touched rows of one table's finished chunks what they are now; False where that cannot be known.
+
+        Production is read in a transaction for this table alone: whoever holds the locks of several could deadlock.
+        """
         if not all(_is_text(value) for key in keys for value in key):
             return False
         table = followed.table.name
@@ -159,6 +161,8 @@ class Rebase:
                     escaped = [copytext.escape(column) for column in batch.columns]
                     yield copytext.join(pa.RecordBatch.from_arrays(escaped, schema=batch.schema))
 
+        await self._production.begin(snapshot=snapshot)
+        await self._production.fetch("SET LOCAL statement_timeout = 0")
         deleted = await heal.delete_rows(
             writer,
             table,
@@ -167,7 +171,9 @@ class Rebase:
         )
         inserted = await load.copy_in(writer, table, plan.columns, blocks())
         await unfinished.count_rows(writer, table, inserted - deleted)
-        return not await rewritten(self._production, [table])
+        is_whole = not await was_rewritten(self._production, table)
+        await self._production.rollback()
+        return is_whole
 
 
 def _is_text(value: bytes) -> bool:

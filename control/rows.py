@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
 
 from capture.model import Catalog, DatabaseIdentity, Lsn, ServerFailed, TableName
-from capture.snapshot import Chunk, Pages, TableRewritten, reading, remaining_chunks
+from capture.snapshot import Chunk, Pages, TableRewritten, read_chunk, remaining_chunks
 from capture.source import SourceConnection
 from control.cut import Cut
 from control.project import Project
@@ -30,16 +30,18 @@ from control.workers import Worker, WorkerPool, WorkersLost
 from sink import load, target, unfinished
 from sink.target import Connection
 from sink.unfinished import FinishedChunk, Unfinished
-from transform.plan import Plan, TablePlan
+from transform.plan import Plan
 
 # So many snapshots in a row may fail to bring the end nearer, and so many times workers may be lost.
 _PATIENCE: Final = 10
 _LOSSES: Final = 5
 
-# Chunks that together are so small, and so few, are copied in one transaction: it takes longer to begin and to end one
-# than to copy a small table. The tables are locked on production, against ALTER and TRUNCATE, for as long as it lasts.
+# Of many chunks those that together are so small, and so few, are brought in one transaction of the target: it takes
+# longer to commit one than to copy a small table. Each worker gets so many groups: where few chunks are left, what
+# counts is that each is read soon after the snapshot was taken, before its table is truncated again.
 _SMALL_BYTES: Final = 2**20
 _MOST_SMALL: Final = 32
+_GROUPS_A_WORKER: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,56 +58,48 @@ class CopyChunks:
     runner: str
     base_lsn: Lsn
 
-    async def run(self, worker: Worker) -> tuple[tuple[Chunk, ...], set[TableName]]:
-        """Copy the chunks in one transaction on either side; in another without those of rewritten tables, so that a
-        table that is truncated all the time does not keep its neighbours away."""
-        production = await worker.source()
+    async def run(self, worker: Worker) -> tuple[list[Chunk], set[TableName]]:
+        """Copy the chunks in one transaction of the target."""
         copy = await worker.target()
-        wanted = self.chunks
+        there: list[Chunk] = []
+        finished: list[FinishedChunk] = []
         rewritten: set[TableName] = set()
-        while wanted:
-            try:
-                async with target.transaction(copy):
-                    async with reading(production, self.snapshot, wanted) as read:
-                        finished = [
-                            await _copy(chunk, self.files[chunk.table], read, copy, worker.plan.tables[chunk.table])
-                            for chunk in wanted
-                        ]
-                    await unfinished.record(copy, finished, self.runner, self.base_lsn)
-                break
-            except TableRewritten as error:
-                rewritten.update(error.tables)
-                wanted = tuple(chunk for chunk in wanted if chunk.table not in rewritten)
-        return wanted, rewritten
+        async with target.transaction(copy):
+            for chunk in self.chunks:
+                try:
+                    async with target.savepoint(copy):
+                        finished.append(await self._copy(chunk, worker, copy))
+                    there.append(chunk)
+                except TableRewritten:
+                    rewritten.add(chunk.table)
+            if finished:
+                await unfinished.record(copy, finished, self.runner, self.base_lsn)
+        return there, rewritten
+
+    async def _copy(self, chunk: Chunk, worker: Worker, copy: Connection) -> FinishedChunk:
+        assert chunk.end_page is not None
+        production = await worker.source()
+        plan = worker.plan.tables[chunk.table]
+        size = 0
+
+        async def masked() -> AsyncIterator[bytes | pa.Buffer]:
+            nonlocal size
+            async with contextlib.aclosing(read_chunk(production, chunk, self.snapshot)) as blocks:
+                async for block in blocks:
+                    size += len(block)
+                    yield plan.mask_block(block, chunk.columns)
+
+        rows = await load.copy_in(copy, chunk.table, chunk.columns, masked())
+        return FinishedChunk(chunk.table, chunk.first_page, chunk.end_page, self.files[chunk.table], rows, size)
 
 
-async def _copy(
-    chunk: Chunk,
-    file: int,
-    read: Callable[[Chunk], AsyncGenerator[bytes, None]],
-    copy: Connection,
-    plan: TablePlan,
-) -> FinishedChunk:
-    assert chunk.end_page is not None
-    size = 0
-
-    async def masked() -> AsyncIterator[bytes | pa.Buffer]:
-        nonlocal size
-        async with contextlib.aclosing(read(chunk)) as blocks:
-            async for block in blocks:
-                size += len(block)
-                yield plan.mask_block(block, chunk.columns)
-
-    rows = await load.copy_in(copy, chunk.table, chunk.columns, masked())
-    return FinishedChunk(chunk.table, chunk.first_page, chunk.end_page, file, rows, size)
-
-
-def _together(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, ...]]:
+def _together(chunks: Sequence[Chunk], workers: int) -> Iterator[tuple[Chunk, ...]]:
     """The same chunks in the same order, small ones in groups."""
+    most = min(_MOST_SMALL, len(chunks) // (_GROUPS_A_WORKER * workers))
     group: list[Chunk] = []
     size = 0
     for chunk in chunks:
-        if group and (size + chunk.bytes > _SMALL_BYTES or len(group) == _MOST_SMALL):
+        if group and (size + chunk.bytes > _SMALL_BYTES or len(group) >= most):
             yield tuple(group)
             group, size = [], 0
         group.append(chunk)
@@ -148,6 +142,7 @@ class Rows:
         """Copy what is not there; without a ``cut``, in one that is made first. Returns what has become of ``state``:
         every chunk is there as of its base. Raises ``ServerFailed``."""
         patience = _Patience()
+        rewritten: set[TableName] = set()
         try:
             while True:
                 if cut is None:
@@ -155,7 +150,7 @@ class Rows:
                     cut = await self._rebase.run(state)
                     state = await unfinished.take_over(self._connection)
                 finished = await unfinished.finished_chunks(self._connection)
-                chunks = self._remaining(cut, finished)
+                chunks = self._remaining(cut, finished, rewritten)
                 if not chunks:
                     return state
                 if finished:
@@ -181,15 +176,18 @@ class Rows:
             if cut is not None:
                 await cut.close()
 
-    def _remaining(self, cut: Cut, finished: list[FinishedChunk]) -> list[Chunk]:
-        """The chunks that are not there, those first that a later rebase can keep."""
+    def _remaining(self, cut: Cut, finished: list[FinishedChunk], rewritten: set[TableName]) -> list[Chunk]:
+        """The chunks that are not there: first those of tables that were rewritten just now, before it happens again;
+        then those that a later rebase can keep."""
         settings = self._project.settings.snapshot
         pages: dict[TableName, list[Pages]] = {}
         for chunk in finished:
             pages.setdefault(chunk.table, []).append(Pages(chunk.first_page, chunk.end_page))
         tables = [cut.catalog.tables[name] for name in self._copied]
         chunks = remaining_chunks(tables, pages, settings.chunk_bytes, cut.catalog.server_version)
-        return sorted(chunks, key=lambda chunk: not self._rebase.key(chunk.table, cut.unfollowed))
+        return sorted(
+            chunks, key=lambda each: (each.table not in rewritten, not self._rebase.key(each.table, cut.unfollowed))
+        )
 
     async def _copy_in(self, state: Unfinished, cut: Cut, chunks: list[Chunk]) -> set[TableName]:
         """Copy chunks for as long as the cut may be used; the tables that it no longer shows.
@@ -199,7 +197,7 @@ class Rows:
         rewritten: set[TableName] = set()
 
         def jobs() -> Iterator[CopyChunks]:
-            for group in _together(chunks):
+            for group in _together(chunks, self._project.settings.snapshot.workers):
                 if cut.is_old(self._max_age):
                     return
                 wanted = tuple(chunk for chunk in group if chunk.table not in rewritten)

@@ -208,6 +208,19 @@ async def transaction(connection: Connection) -> AsyncIterator[None]:
         raise
 
 
+@contextlib.asynccontextmanager
+async def savepoint(connection: Connection) -> AsyncIterator[None]:
+    """A part of a transaction, undone alone when the block raises. Raises ``ServerFailed``."""
+    await fetch(connection, "SAVEPOINT tezcat_part")
+    try:
+        yield
+        await fetch(connection, "RELEASE SAVEPOINT tezcat_part")
+    except BaseException:
+        with contextlib.suppress(ServerFailed):
+            await fetch(connection, "ROLLBACK TO SAVEPOINT tezcat_part")
+        raise
+
+
 async def standing(connection: Connection) -> Standing:
     """Whether the database is empty, bears our mark, or is somebody else's."""
     rows = await fetch(connection, "SELECT to_regclass('tezcat.progress') IS NOT NULL")
