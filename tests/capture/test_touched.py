@@ -188,7 +188,7 @@ async def test_rows_are_found_by_keys_of_every_type(production: Database, source
             f'CREATE TABLE {name} (n integer, "from %s" {type_name}, b boolean, PRIMARY KEY ("from %s", n))',
         )
         with psycopg.connect(production.url) as connection:
-            connection.execute(f"INSERT INTO {name} VALUES (1, %s, true)".replace("t%", "t%%"), (value,))  # type: ignore[arg-type]
+            connection.execute(f"INSERT INTO {name} VALUES (1, %s, true)".replace("t%", "t%%").encode(), (value,))
     catalog = await read_catalog(source)
     for number, type_name in enumerate(TYPES):
         followed = Followed(catalog.tables[TableName("public", f"t%{number}")], ("n", "from %s"))

@@ -435,7 +435,7 @@ async def test_the_socket_is_taken_over_where_the_stream_begins(before: bytes) -
     """However the bytes arrive, not one of the stream is lost and none before it is taken for it."""
     client, server = socket.socketpair()
     client.setblocking(False)
-    taking = asyncio.create_task(transport.take_over(Pgconn(client)))  # type: ignore[arg-type] # a part of it
+    taking = asyncio.create_task(transport.take_over(Pgconn(client)))
     said = before + COPY_BOTH + copy_data(keepalive(1, 2, reply_requested=False))
     for start in range(0, len(said), 7):
         server.sendall(said[start : start + 7])
@@ -458,7 +458,7 @@ async def test_another_answer_is_left_for_libpq(answer: bytes) -> None:
     if not answer:
         server.close()
     async with asyncio.timeout(10):
-        assert await transport.take_over(Pgconn(client)) is None  # type: ignore[arg-type] # a part of it
+        assert await transport.take_over(Pgconn(client)) is None
     assert client.recv(1000) == answer
     client.close()
     server.close()

@@ -13,8 +13,9 @@ import random
 import re
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 import pytest
@@ -51,7 +52,7 @@ class Observer:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def _one(self, statement: str) -> object:
+    def _one(self, statement: str) -> Any:
         try:
             row = self._connection.execute(statement.encode()).fetchone()
         except psycopg.Error:  # the schema tezcat is not there, or being made anew
@@ -59,10 +60,10 @@ class Observer:
         return row[0] if row is not None else None
 
     def phase(self) -> str | None:
-        return self._one("SELECT phase FROM tezcat.clone")  # type: ignore[return-value]
+        return self._one("SELECT phase FROM tezcat.clone")
 
     def chunks(self) -> int:
-        return self._one("SELECT count(*) FROM tezcat.chunks") or 0  # type: ignore[return-value]
+        return self._one("SELECT count(*) FROM tezcat.chunks") or 0
 
     def is_copying(self) -> bool:
         return bool(self._one("SELECT count(*) > 0 FROM pg_stat_progress_copy WHERE command = 'COPY FROM'"))
@@ -74,7 +75,7 @@ class Observer:
         return bool(self._one(f"SELECT to_regclass('{name}') IS NOT NULL"))
 
     def indexes(self) -> int:
-        return self._one("SELECT count(*) FROM pg_index WHERE indrelid >= 16384") or 0  # type: ignore[return-value]
+        return self._one("SELECT count(*) FROM pg_index WHERE indrelid >= 16384") or 0
 
 
 async def until(condition: Callable[[], bool], clone: Running) -> None:
@@ -83,6 +84,10 @@ async def until(condition: Callable[[], bool], clone: Running) -> None:
         while not condition():
             assert clone.process.poll() is None, str(await clone.wait())
             await asyncio.sleep(0.002)
+
+
+def _has_come(seen: Observer, chunks: int) -> bool:
+    return seen.chunks() >= chunks or seen.phase() in LATE
 
 
 async def kill(clone: Running) -> Ended:
@@ -150,7 +155,7 @@ async def test_a_clone_that_is_killed_again_and_again_is_exact(project: Project,
             for _ in range(3):
                 more = seen.chunks() + rng.randint(2, 10)
                 clone = project.start(*CLONE)
-                await until(lambda more=more: seen.chunks() >= more or seen.phase() in LATE, clone)  # type: ignore[misc]
+                await until(partial(_has_come, seen, more), clone)
                 await asyncio.sleep(rng.uniform(0, 0.3))
                 assert clone.process.poll() is None, str(await clone.wait())
                 await kill(clone)

@@ -98,7 +98,7 @@ class Project:
         out, err = name.with_suffix(".out"), name.with_suffix(".err")
         with out.open("wb") as out_file, err.open("wb") as err_file:
             process = subprocess.Popen(
-                [sys.executable, "-c", "from control.cli import main; main()", *arguments],
+                [sys.executable, "-m", "control", *arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

@@ -406,7 +406,7 @@ class _Oracle:
 
 def _read(connection: Connection, select: str) -> Iterator[Row]:
     """The rows, every value as the server prints it into COPY text."""
-    with connection.cursor().copy(f"COPY ({select}) TO STDOUT") as copy:  # type: ignore[arg-type]
+    with connection.cursor().copy(f"COPY ({select}) TO STDOUT") as copy:
         yield from copy.rows()
 
 

@@ -394,7 +394,7 @@ async def test_file_that_is_a_folder(project: Project, name: str) -> None:
 
 async def test_output_that_nobody_reads(project: Project) -> None:
     """A reader that leaves early (head) is no error of ours."""
-    command = f"{sys.executable} -c 'from control.cli import main; main()' source sql | head -c 1"
+    command = f"{sys.executable} -m control source sql | head -c 1"
 
     def run() -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(

@@ -129,7 +129,7 @@ UNION ALL SELECT string_agg(chr(n), '') FROM generate_series(1, 255) n;
 
 def _rows(database: Database, select: str) -> list[bytes]:
     """What COPY prints, byte by byte."""
-    with psycopg.connect(database.url) as connection, connection.cursor().copy(f"COPY ({select}) TO STDOUT") as copy:  # type: ignore[arg-type]
+    with psycopg.connect(database.url) as connection, connection.cursor().copy(f"COPY ({select}) TO STDOUT") as copy:
         return b"".join(bytes(block) for block in copy).splitlines(keepends=True)
 
 

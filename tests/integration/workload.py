@@ -62,7 +62,7 @@ async def insert(connection: Connection, table: str, *rows: dict[str, Any], end:
     columns = ", ".join(rows[0])
     places = ", ".join("(" + ", ".join(["%s"] * len(rows[0])) + ")" for _ in rows)
     values = [value for row in rows for value in row.values()]
-    await connection.execute(f"INSERT INTO {table} ({columns}) VALUES {places} {end}", values)  # type: ignore[arg-type]
+    await connection.execute(f"INSERT INTO {table} ({columns}) VALUES {places} {end}", values)
 
 
 async def pick(connection: Connection, v: Values, table: str, key: str, count: int = 1, order: str = "") -> list[Any]:
@@ -70,7 +70,7 @@ async def pick(connection: Connection, v: Values, table: str, key: str, count: i
     order = order or key
     found = await (
         await connection.execute(
-            f"SELECT {key} FROM {table} WHERE {order} >= (SELECT min({order}) + floor(%s::float8 * "  # type: ignore[arg-type]
+            f"SELECT {key} FROM {table} WHERE {order} >= (SELECT min({order}) + floor(%s::float8 * "
             f"(max({order}) - min({order}))) FROM {table}) ORDER BY {order} LIMIT %s",
             (v.rng.random(), count),
         )
@@ -96,7 +96,7 @@ async def update_guest(c: Connection, v: Values) -> None:
     keys = await guests(c, v, v.rng.choice((1, 1, 3)))
     if "email" in changed:
         keys = keys[:1]
-    await c.execute(f"UPDATE public.guests SET {assignments} WHERE id = ANY(%s)", [*changed.values(), keys])  # type: ignore[arg-type]
+    await c.execute(f"UPDATE public.guests SET {assignments} WHERE id = ANY(%s)", [*changed.values(), keys])
 
 
 async def update_many_guests(c: Connection, v: Values) -> None:
@@ -121,7 +121,7 @@ async def reinsert_guest(c: Connection, v: Values) -> None:
 async def insert_overriding(c: Connection, row: dict[str, Any]) -> None:
     columns, places = ", ".join(row), ", ".join(["%s"] * len(row))
     statement = f"INSERT INTO public.guests ({columns}) OVERRIDING SYSTEM VALUE VALUES ({places})"
-    await c.execute(statement, list(row.values()))  # type: ignore[arg-type]
+    await c.execute(statement, list(row.values()))
 
 
 async def delete_guest(c: Connection, v: Values) -> None:
@@ -317,11 +317,11 @@ async def change_one_of_equal_rows(c: Connection, v: Values) -> None:
     one = f"(SELECT ctid FROM public.door_events OFFSET {place} LIMIT 1 FOR UPDATE)"
     match v.rng.randrange(3):
         case 0:
-            await c.execute(f"UPDATE public.door_events SET kind = %s WHERE ctid = {one}", (v.text(), v.rng.random()))  # type: ignore[arg-type]
+            await c.execute(f"UPDATE public.door_events SET kind = %s WHERE ctid = {one}", (v.text(), v.rng.random()))
         case 1:
-            await c.execute(f"UPDATE public.door_events SET person = %s WHERE ctid = {one}", (v.name(), v.rng.random()))  # type: ignore[arg-type]
+            await c.execute(f"UPDATE public.door_events SET person = %s WHERE ctid = {one}", (v.name(), v.rng.random()))
         case 2:
-            await c.execute(f"DELETE FROM public.door_events WHERE ctid = {one}", (v.rng.random(),))  # type: ignore[arg-type]
+            await c.execute(f"DELETE FROM public.door_events WHERE ctid = {one}", (v.rng.random(),))
 
 
 async def add_device(c: Connection, v: Values) -> None:
@@ -398,7 +398,7 @@ async def change_specimens(c: Connection, v: Values) -> None:
         await c.execute("DELETE FROM public.specimens WHERE id = %s", keys)
     else:
         assignments = ", ".join(f"{column} = %s" for column in row)
-        await c.execute(f"UPDATE public.specimens SET {assignments} WHERE id = %s", [*row.values(), *keys])  # type: ignore[arg-type]
+        await c.execute(f"UPDATE public.specimens SET {assignments} WHERE id = %s", [*row.values(), *keys])
 
 
 async def log_in(c: Connection, v: Values) -> None:
@@ -568,9 +568,9 @@ async def _attempt(connection: Connection, operation: Operation, v: Values, repo
 async def _commit_in_two_phases(connection: Connection, v: Values, report: Report, name: str) -> None:
     keep = v.chance(0.7)
     transaction = f"workload {v.rng.getrandbits(64):x}"
-    await connection.execute(f"PREPARE TRANSACTION '{transaction}'")  # type: ignore[arg-type]
+    await connection.execute(f"PREPARE TRANSACTION '{transaction}'")
     await connection.commit()
     await connection.set_autocommit(True)
-    await connection.execute(f"{'COMMIT' if keep else 'ROLLBACK'} PREPARED '{transaction}'")  # type: ignore[arg-type]
+    await connection.execute(f"{'COMMIT' if keep else 'ROLLBACK'} PREPARED '{transaction}'")
     await connection.set_autocommit(False)
     (report.committed if keep else report.rolled_back)[name] += 1

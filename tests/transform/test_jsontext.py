@@ -45,7 +45,7 @@ def test_values_in_are_those_that_a_parser_finds(document: object, indent: int |
     assert b"".join(lead + value for lead, _, value in values) + end == text
     assert [json.loads(value) for _, _, value in values] == list(
         document.values() if isinstance(document, dict) else document
-    )  # type: ignore[call-overload]
+    )
     if isinstance(document, dict):
         assert [key.decode() for _, key, _ in values] == list(document)
 

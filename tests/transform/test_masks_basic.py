@@ -85,7 +85,7 @@ def test_constants_come_back_from_the_server_as_they_are(server18: Server) -> No
             assert text is not None
             assert (
                 connection.execute(f"SELECT %s::{name}", [text.decode()], binary=False).pgresult.get_value(0, 0) == text
-            )  # type: ignore[union-attr]
+            )
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_floats_depend_on_the_value_only(values: list[bytes | None]) -> None:
 def test_integers_stay_near_and_in_range(integer: tuple[str, int], ratio: float) -> None:
     """The noise is at most the ratio, keeps the sign, and moves whatever is large enough to be moved."""
     base_type, number = integer
-    (out,) = map(int, masked(mask_of("number.noise", column_of(base_type), ratio=ratio), [b"%d" % number]))  # type: ignore[arg-type]
+    (out,) = map(int, masked(mask_of("number.noise", column_of(base_type), ratio=ratio), [b"%d" % number]))
     assert abs(out - number) <= abs(number) * Decimal(ratio) + 1024 * (abs(number) > 2**52)
     assert -(2 ** (BITS[base_type] - 1)) < out < 2 ** (BITS[base_type] - 1)
     assert (out > 0) - (out < 0) == (number > 0) - (number < 0)
