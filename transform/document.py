@@ -24,7 +24,7 @@ from capture.model import BadInput
 try:
     from yaml import CSafeLoader as _FastLoader
 except ImportError:  # PyYAML built without libyaml
-    from yaml import SafeLoader as _FastLoader  # type: ignore[assignment]
+    from yaml import SafeLoader as _FastLoader  # type: ignore[assignment]  # the same, only slower
 
 Key: TypeAlias = str | int
 Entries: TypeAlias = dict[Key, tuple[yaml.Mark, yaml.Node]]
