@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -51,15 +52,40 @@ def mask_of(
     key: bytes = bytes(32),
     unique: bool = False,
     width: int = 64,
+    encoding: str = "UTF8",
+    own_locale: str = base.DEFAULT_LOCALE,
+    rule: Mapping[str, Any] | None = None,
     **params: Any,
 ) -> base.Mask:
-    """The mask of that name as the plan would build it."""
+    """The mask of that name as the plan would build it. ``rule`` holds parameters named as one of these."""
     kind = base.mask_kind(name)
     column = column or column_of()
     assert kind.accepts(column.base_type)
     prf = KeyRing(key, "test").prf("domain")
-    mask = kind.build(kind.params(**params), base.Build(prf, column, unique=unique, width=width))
+    build = base.Build(prf, column, unique=unique, width=width, encoding=encoding, locale=own_locale)
+    mask = kind.build(kind.params(**params, **(rule or {})), build)
     assert isinstance(mask, base.Mask)
+    return mask
+
+
+def row_mask_of(
+    name: str,
+    *,
+    key: bytes = bytes(32),
+    locale: str = "en_US",
+    encoding: str = "UTF8",
+    subject: str | None = None,
+    rule: Mapping[str, Any],
+) -> base.RowMask:
+    """The same for a mask of text that reads the row; ``locale`` is the rules' own, ``subject`` the column of keys."""
+    kind = base.mask_kind(name)
+    keys = KeyRing(key, "test")
+    person = None if subject is None else (subject, keys.prf("people"))
+    build = base.Build(
+        keys.prf("domain"), column_of(), locale=locale, encoding=encoding, subject=person, free=frozenset("c")
+    )
+    mask = kind.build(kind.params(**rule), build)
+    assert isinstance(mask, base.RowMask)
     return mask
 
 
@@ -97,6 +123,29 @@ def assert_function_of_the_value(mask: base.Mask, values: list[bytes | None]) ->
     )  # fmt: skip
     assert mask.apply(hidden).to_pylist() == [*masked(mask, [b"1"]), None, *masked(mask, [b"9"])]
     assert masked(mask, []) == []
+    return out
+
+
+def assert_function_of_the_row(
+    mask: base.RowMask, values: list[bytes | None], siblings: dict[str, list[bytes | None]]
+) -> list[bytes | None]:
+    """Check that the mask looks at nothing but the value and the columns that it names, and that NULL stays NULL; gives
+    the column's masks."""
+    assert set(siblings) == set(mask.needs)
+    row = {name: pa.array(others, type=pa.binary()) for name, others in siblings.items()}
+    column = pa.array(values, type=pa.binary())
+    whole = mask.apply_rows(column, row)
+    assert whole.type == pa.binary()
+    whole.validate(full=True)
+    out: list[bytes | None] = whole.to_pylist()
+    assert [value is None for value in out] == [value is None for value in values]
+    assert pickle.loads(pickle.dumps(mask)).apply_rows(column, row).to_pylist() == out
+    backwards = pa.array(range(len(values) - 1, -1, -1), pa.int64())
+    turned = {name: others.take(backwards) for name, others in row.items()}
+    assert mask.apply_rows(column.take(backwards), turned).to_pylist() == out[::-1]
+    for start, end in [*((at, at + 1) for at in range(len(values))), (len(values) // 3, len(values)), (0, 0)]:
+        part = {name: others[start:end] for name, others in row.items()}
+        assert mask.apply_rows(column[start:end], part).to_pylist() == out[start:end]
     return out
 
 

@@ -11,7 +11,7 @@ All columns are ``pa.binary()``; NULL is Arrow's null. No function here does a P
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ import pyarrow.compute as pc
 
 from capture.model import ServerFailed
 from transform.cmac import Bytes, binary_buffers
+
+Flags: TypeAlias = npt.NDArray[np.bool_]
 
 _MOST_BYTES: Final = 2**31 - 1  # what int32 offsets can address
 # Made once: to turn bytes into a scalar takes longer than to join a small batch.
@@ -121,6 +123,19 @@ def split(block: bytes | memoryview | pa.Buffer, columns: Sequence[str]) -> pa.R
         newlines = np.frombuffer(pa.py_buffer(block), dtype=np.uint8) == ord("\n")
         return _rows_without_columns(int(np.count_nonzero(newlines)))
     return Cut(block, columns, columns).batch
+
+
+def keep_rows(block: bytes | memoryview | pa.Buffer, flags: Flags) -> bytes | pa.Buffer:
+    """The block without the rows (n) whose flag is not set."""
+    if flags.all():
+        return block if isinstance(block, bytes) else pa.py_buffer(block)
+    buffer = pa.py_buffer(block)
+    ends = np.flatnonzero(np.frombuffer(buffer, dtype=np.uint8) == ord("\n")) + 1
+    offsets = np.concatenate((np.zeros(1, np.int32), ends.astype(np.int32)))
+    rows = pa.Array.from_buffers(pa.binary(), len(ends), [None, pa.py_buffer(offsets), buffer])
+    kept = rows.filter(pa.array(flags))
+    starts, _ = binary_buffers(kept)
+    return kept.buffers()[2].slice(int(starts[0]), int(starts[-1] - starts[0])) if len(kept) else b""
 
 
 def _rows_without_columns(count: int) -> pa.RecordBatch:

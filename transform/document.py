@@ -10,6 +10,7 @@ so is ``007``.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ Entries: TypeAlias = dict[Key, tuple[yaml.Mark, yaml.Node]]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _ERRORS_SHOWN: Final = 5
+_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NULL_TAG: Final = "tag:yaml.org,2002:null"
 _SCALAR_TAGS: Final = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
 
@@ -54,9 +56,10 @@ for _kind, _pattern, _first in (
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A loaded file: ``data`` is its content, ``at`` its places."""
+    """A loaded file: ``text`` is what it holds, ``data`` what that means, ``at`` its places."""
 
     path: Path
+    text: str = field(repr=False)
     data: dict[str, Any]
     root: yaml.MappingNode
     _entries: dict[int, Entries] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -116,7 +119,12 @@ def load(path: Path, *, made_by: str = "tezcat init") -> Document:
     except RecursionError:
         raise BadInput(f"the file {path} is nested too deeply.") from None
     assert isinstance(data, dict)
-    return Document(path, data, root)
+    return Document(path, text.decode("utf-16" if text.startswith(_UTF_16) else "utf-8-sig"), data, root)
+
+
+def tokens(document: Document) -> Iterable[yaml.Token]:
+    """What the file's text is made of, with its places; comments are none of it."""
+    return yaml.scan(document.text, Loader=_FastLoader)
 
 
 def validate(document: Document, model: type[ModelT]) -> ModelT:

@@ -17,10 +17,25 @@ _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 TOKEN: Final = re.compile(
     rb"([\s,]*+(?:(%s)\s*+:\s*+)?+)(?:(%s)|([^\s,:\[\]{}\"]++)|([\[{])|([\]}]))" % (_STRING, _STRING), re.DOTALL
 )
+# A leaf, group 2, with all that stands between it and the one before, group 1; what follows the last leaf comes with an
+# empty one. And what such a lead is made of: keys, group 1, and brackets, group 2.
+_LEAF: Final = re.compile(
+    rb"([\s,\[\]{}]*+(?:%s\s*+:[\s,\[\]{}]*+)*+)(%s|[^\s,:\[\]{}\"]++|\Z)" % (_STRING, _STRING), re.DOTALL
+)
+STRUCTURE: Final = re.compile(rb"(%s)|([\[\]{}])" % _STRING, re.DOTALL)
 _NUMBER: Final = re.compile(rb"(?!-0(?:\.0*)?\Z)-?(?:0|[1-9]\d*)(?:\.\d+)?")
 _TO_ESCAPE: Final = re.compile(rb'["\\\x00-\x1f]')
 _ESCAPES = {bytes([code]): b"\\u%04x" % code for code in range(32)}
 _ESCAPES |= {b"\b": b"\\b", b"\f": b"\\f", b"\n": b"\\n", b"\r": b"\\r", b"\t": b"\\t", b'"': b'\\"', b"\\": b"\\\\"}
+
+
+def leaves_in(document: bytes) -> list[bytes]:
+    """The document cut so that, from index 2 on, each third piece but the last is a leaf; the piece before a leaf is
+    all that stands between it and the one before, and the others are empty. Together they are the document."""
+    parts = _LEAF.split(document)
+    if not parts[-5]:  # what follows the last leaf is something, and nothing follows that
+        del parts[-3:]
+    return parts
 
 
 def unquote(token: bytes) -> bytes:

@@ -122,13 +122,55 @@ def test_phones_are_fictional() -> None:
     assert uniqueness_of("phone") is Uniqueness.LOSSY
 
 
-@given(st.integers(1, 14))
-def test_fictional_phones_fit(length: int) -> None:
+# The ranges as their authorities list them, in national form: Ofcom, Arcep, Bundesnetzagentur.
+FICTION = {
+    "en_GB": ("44", """0113 4960 0114 4960 0115 4960 0116 4960 0117 4960 0118 4960 0121 4960 0131 4960 0141 4960
+        0151 4960 0161 4960 0191 4980 020 79460 028 96496 029 20180 01632 960 07700 900""", 3),
+    "fr_FR": ("33", "01 9900 02 6191 03 5301 04 6571 05 3649 06 3998", 4),
+    "de_DE": ("49", "030 23125 069 90009 040 66969 0221 4710 089 99998", 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("locale", FICTION)
+def test_phones_are_of_the_ranges_for_fiction(locale: str) -> None:
+    """Each country's authority sets some apart, and all of them are used."""
+    code, ranges, digits = FICTION[locale]
+    parts = ranges.split()
+    starts = {f"+{code}{area[1:]}{rest}" for area, rest in zip(parts[::2], parts[1::2], strict=True)}
+    out = [
+        (value or b"").decode() for value in masked(mask_of("phone", locale=locale), [b"%d" % n for n in range(3000)])
+    ]
+    assert {number[:-digits] for number in out} == starts
+    assert all(re.fullmatch(r"\+\d{10,12}", number) for number in out)
+    assert len(set(out)) > 2000
+
+
+@pytest.mark.parametrize(("locale", "form"), [("es_ES", r"\+342\d{8}"), ("pt_BR", r"\+55[1-9]\d0\d{7}"),
+                                              ("ja_JP", r"\+81[789]00\d{7}")])  # fmt: skip
+def test_phones_where_nothing_is_set_apart_are_no_ones(locale: str, form: str) -> None:
+    """Their form is given to nobody: no Spanish number starts with 2, no subscriber's of Brazil or of a mobile network
+    of Japan with 0."""
+    out = masked(mask_of("phone", locale=locale), [b"%d" % n for n in range(3000)])
+    assert all(value is not None and re.fullmatch(form, value.decode()) for value in out)
+    assert len(set(out)) > 2990
+
+
+@pytest.mark.parametrize("locale", ["en_US", "ja_JP", ["de_DE", "es_ES"]])
+@MANY_RUNS
+@given(values=st.lists(phones | anything, max_size=12))
+def test_phones_of_any_locale_depend_on_the_value_only(locale: object, values: list[bytes | None]) -> None:
+    """A number masks alike alone, in a batch, in any order."""
+    assert_function_of_the_value(mask_of("phone", locale=locale), values)
+    assert_function_of_the_value(mask_of("email", locale=locale), values)
+
+
+@given(st.integers(1, 14), st.sampled_from([["en_US"], ["de_DE", "es_ES"]]))
+def test_fictional_phones_of_any_locale_fit(length: int, locale: list[str]) -> None:
     """A short column gets the last digits."""
-    (whole,) = masked(mask_of("phone"), [b"030 1234"])
-    (out,) = masked(mask_of("phone", column_of("varchar", max_length=length)), [b"030 1234"])
-    assert whole is not None
-    assert out == whole[-length:]
+    values: list[bytes | None] = [b"%d" % n for n in range(20)]
+    whole = masked(mask_of("phone", locale=locale), values)
+    out = masked(mask_of("phone", column_of("varchar", max_length=length), locale=locale), values)
+    assert out == [(number or b"")[-length:] for number in whole]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import uuid
 
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 from capture.model import BadInput, Column, ServerFailed
 from transform.cmac import Prf
 from transform.masks.base import Mask, Uniqueness
-from transform.masks.ids import integer_width, lower_half, permute_integers
+from transform.masks.ids import integer_width, lower_half, permute_integers, sequence_floor
 
 WIDTHS = {"int2": 16, "int4": 32, "int8": 64}
 int8 = st.integers(-(2**63), 2**63 - 1)
@@ -102,6 +103,50 @@ def test_wide_integers_keep_sign_and_digits(number: int, width: int) -> None:
     assert len(str(out)) == len(str(number))
     assert (out < 0) == (number < 0)
     assert not -(2 ** (width - 1)) <= out < 2 ** (width - 1)
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 999), (-50, 149), (1, 2**15 - 1), (-(2**15), 2**15 - 2), (1000, 1100)])
+def test_a_declared_range_is_permuted_by_halves(low: int, high: int) -> None:
+    """Its lower half, its upper half, what is below and what is above are permuted among themselves."""
+    mask = mask_of("id.int", column_of("int2"), width=16, range=[low, high])
+    out = integers(mask, range(-(2**15), 2**15))
+    middle = sequence_floor({"range": [low, high]}, 16)
+    assert middle - low in {(high - low + 1) // 2, (high - low + 2) // 2}
+    bounds = [-(2**15), low, middle, high + 1, 2**15]
+    for first, end in itertools.pairwise(bounds):
+        assert sorted(out[first + 2**15 : end + 2**15]) == list(range(first, end))
+    moved = sum(a != b for a, b in zip(out, range(-(2**15), 2**15), strict=True))
+    assert moved > 2**16 - 100
+
+
+@given(st.lists(int8, min_size=1, max_size=8), st.sampled_from([(1, 999_999), (-(2**31), 2**31 - 1), (5, 2**31 - 2)]))
+def test_a_declared_range_holds_in_every_type(values: list[int], declared: tuple[int, int]) -> None:
+    """int8, numeric and text columns of one domain still join, and what is inside stays inside."""
+    expected = masked(mask_of("id.int", column_of("int8"), width=32, range=declared), texts(values))
+    for base_type in ("numeric", "text"):
+        assert masked(mask_of("id.int", column_of(base_type), width=32, range=declared), texts(values)) == expected
+    low, high = declared
+    assert [low <= int(out or b"") <= high for out in expected] == [low <= value <= high for value in values]
+
+
+def test_the_widest_range_is_permuted() -> None:
+    """Nearly all of int8: the halves are too wide for a signed difference."""
+    low, high = -(2**63) + 1, 2**63 - 1
+    mask = mask_of("id.int", column_of("int8"), range=[low, high])
+    values = [low, low + 1, -1, 0, 1, high - 1, high]
+    out = integers(mask, values)
+    assert len(set(out)) == len(values)
+    assert [number < 0 for number in out] == [number < 0 for number in values]
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [([1, 9], "hides nothing"), ([9, 1], "a range of 0 integers"), ([0, 2**31], "wider than integers of 32 bits")],
+)
+def test_a_range_that_cannot_be_is_refused(declared: list[int], said: str) -> None:
+    """Too few integers, none, or more than the narrowest column of the domain holds."""
+    with pytest.raises(BadInput, match=said):
+        mask_of("id.int", column_of("int8"), width=32, range=declared)
 
 
 @pytest.mark.parametrize("number", [-(2**63), -(2**63) + 1, 2**63 - 1, 10**18, -(10**18), 99999, 32768, -32769])
@@ -245,6 +290,20 @@ def test_version_and_variant_are_kept(value: uuid.UUID) -> None:
     assert out.int >> 76 & 15 == value.int >> 76 & 15
     assert out.int >> 62 & 3 == value.int >> 62 & 3
     assert out != value
+
+
+@pytest.mark.parametrize("version", [1, 6, 7])
+def test_the_time_in_a_uuid_is_hidden(version: int) -> None:
+    """Of UUIDs made one after another, each bit of time is set in about half, and their order is no longer theirs."""
+    first = 0x018F3C6A1E0B << 80 | version << 76 | 2 << 62
+    made = [uuid.UUID(int=first + (number << 80) + number) for number in range(512)]
+    out = [uuid.UUID((text or b"").decode()) for text in
+           masked(mask_of("id.uuid", column_of("uuid")), [str(one).encode() for one in made])]  # fmt: skip
+    assert {(one.version, one.variant) for one in out} == {(version, uuid.RFC_4122)}
+    for bit in range(80, 128):
+        assert 150 < sum(one.int >> bit & 1 for one in out) < 362
+    climbs = sum(before < after for before, after in itertools.pairwise(out))
+    assert 150 < climbs < 362
 
 
 def test_uuids_do_not_meet() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import psycopg
 import pyarrow as pa
@@ -11,16 +12,45 @@ import pytest
 from fix_masks import column_of, mask_of
 from pydantic import ValidationError
 
-from capture.model import Column, TableName
+from capture.model import BadInput, Column, ServerFailed, TableName
 from tests.fix_postgres import Server
+from transform import hstoretext, jsontext
 from transform.cmac import Prf
 from transform.masks.arrays import ArrayMask
-from transform.masks.base import Build, Mask, RowMask, mask_kind
-from transform.masks.documents import Documents, Node
+from transform.masks.base import AnyMask, Build, DerivedMask, Mask, RowMask, mask_kind
+from transform.masks.documents import Documents
 from transform.masks.image_values import ImageColumn
 
 GUESTS = TableName("public", "guests")
-DOCUMENT_MASK = Documents(Prf(bytes(16)), Node())
+DOCUMENT_MASK = Documents(Prf(bytes(16)))
+
+
+class Joined(RowMask):
+    """The value with the row's id."""
+
+    needs = ("id",)
+
+    def apply_rows(self, values: pa.BinaryArray, siblings: Mapping[str, pa.BinaryArray]) -> pa.BinaryArray:
+        pairs = zip(values.to_pylist(), siblings["id"].to_pylist(), strict=True)
+        return pa.array([b"%s of %s" % (value, key or b"nobody") for value, key in pairs], pa.binary())
+
+
+class Greeting(DerivedMask):
+    """A text with the masked address."""
+
+    sources = ("email",)
+
+    def derive(self, values: pa.BinaryArray, masked: Mapping[str, pa.BinaryArray]) -> pa.BinaryArray:
+        return pa.array([b"Hello %s" % (one or b"you") for one in masked["email"].to_pylist()], pa.binary())
+
+
+class OnlyDigits(Mask):
+    """A mask that cannot read all values, as those of a column whose type was changed."""
+
+    def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
+        if not all(value.isdigit() for value in values.to_pylist()):
+            raise ServerFailed("a number did not arrive as PostgreSQL writes numbers.")
+        return pa.array([b"1" * len(value) for value in values.to_pylist()], pa.binary())
 
 
 def named(
@@ -61,16 +91,30 @@ COLUMNS: dict[str, tuple[Mask | None, Column]] = dict(
 )
 
 
+WITH_SIBLINGS: dict[str, tuple[AnyMask | None, Column]] = {
+    "id": (None, column_of("int8")),
+    "email": (mask_of("email"), column_of()),
+    "label": (Joined(), column_of()),
+    "greeting": (Greeting(), column_of()),
+    "number": (OnlyDigits(), column_of("int8")),
+}
+LETTERS = TableName("public", "letters")
+
+
 class Tables:
-    """A plan that knows one table."""
+    """A plan that knows two tables."""
 
-    def image_masks(self, table: TableName) -> Mapping[str, tuple[Mask | None, Column]] | None:
-        return COLUMNS if table == GUESTS else None
+    def image_masks(self, table: TableName) -> Mapping[str, tuple[AnyMask | None, Column]] | None:
+        return {GUESTS: COLUMNS, LETTERS: WITH_SIBLINGS}.get(table)
 
 
-def row_image(**params: str) -> RowMask:
+ROW = {"table_schema": column_of(), "table_name": column_of()}
+
+
+def row_image(base_type: str = "jsonb", row: Mapping[str, Column] | None = None, **params: str) -> RowMask:
     kind = mask_kind("row_image")
-    mask = kind.build(kind.params(**params), Build(Prf(bytes(32)), column_of("jsonb"), tables=Tables()))
+    build = Build(Prf(bytes(32)), column_of(base_type), tables=Tables(), row=ROW if row is None else row)
+    mask = kind.build(kind.params(**params), build)
     assert isinstance(mask, RowMask)
     return mask
 
@@ -111,6 +155,20 @@ def test_images_of_unknown_tables_are_scrambled(schema: bytes | None, table: byt
         (out,) = masked([IMAGE], **siblings)
         assert json.loads(out or b"").keys() == json.loads(IMAGE).keys()
         assert not any(leaf in (out or b"") for leaf in (b"grace", b"navy", b"secret"))
+
+
+def test_keys_inside_what_no_rule_decides_are_scrambled() -> None:
+    """They may be data. Two keys never become one, and jsonb's order of keys is kept."""
+    image = b'{"id": 7, "book": {"bo": 1, "al": {"grace": 1}, "grace@navy.mil": 3}}'
+    (unknown,) = masked([image], table_name=[b"unknown"])
+    (gone,) = masked([image.replace(b"book", b"gone")], table_name=[b"guests"])
+    for out, name in ((unknown, "book"), (gone, "gone")):
+        assert b"grace" not in (out or b"")
+        document = json.loads(out or b"")
+        assert document.keys() == {"id", name}
+        keys = list(document[name])
+        assert [len(key) for key in keys] == [2, 2, 14]
+        assert keys[:2] == sorted(keys[:2])
 
 
 def test_columns_that_the_plan_does_not_know_are_scrambled() -> None:
@@ -176,6 +234,120 @@ def test_a_table_is_written_as_schema_and_name() -> None:
     """Anything else is the rules' mistake."""
     with pytest.raises(ValidationError, match=r"schema\.table"):
         mask_kind("row_image").params.model_validate({"table": "guests"})
+
+
+@pytest.mark.parametrize(
+    ("columns", "params", "needs"),
+    [
+        # supa_audit's audit.record_version and audit-trigger's audit.logged_actions
+        (["record", "old_record", "table_oid", "table_schema", "table_name"], {}, ("table_schema", "table_name")),
+        (["schema_name", "table_name", "relid", "row_data"], {}, ("schema_name", "table_name")),
+        (["table_name"], {}, ("table_name",)),
+        (["s", "t"], {"schema_column": "s", "table_column": "t"}, ("s", "t")),
+        (["t"], {"table_column": "t"}, ("t",)),
+        (["table_schema", "table_name", "t"], {"table_column": "t"}, ("table_schema", "t")),
+    ],
+)
+def test_shapes_of_audit_trails(columns: list[str], params: dict[str, str], needs: tuple[str, ...]) -> None:
+    """Columns that name the table are known by their names, or the rules name them."""
+    mask = row_image(row=dict.fromkeys(columns, column_of()), **params)
+    assert mask.needs == needs
+    siblings: dict[str, list[bytes | None]] = {needs[-1]: [b"guests"], **({needs[0]: [b"public"]} if needs[1:] else {})}
+    assert masked([IMAGE], mask, **siblings) == masked([IMAGE], table_name=[b"guests"])
+
+
+@pytest.mark.parametrize(("row", "params"), [(["id"], {}), (["id", "table_name"], {"table_column": "tabel"})])
+def test_images_of_nothing_are_refused(row: list[str], params: dict[str, str]) -> None:
+    """A rule that could only scramble is a mistake."""
+    with pytest.raises(BadInput, match=r"nothing says whose|no decided column"):
+        row_image(row=dict.fromkeys(row, column_of()), **params)
+
+
+def letter(**values: Any) -> dict[str, Any]:
+    (out,) = masked([json.dumps(values).encode()], table_name=[b"letters"])
+    found: dict[str, Any] = json.loads(out or b"")
+    return found
+
+
+def test_a_mask_reads_the_rest_of_the_image() -> None:
+    """What it needs of the row stands in the image, too: as it was, or for what is derived, as it is masked."""
+    out = letter(label="x", id=7, greeting="y", email="grace@navy.mil")
+    assert out == {
+        "label": "x of 7",
+        "id": 7,
+        "greeting": f"Hello {out['email']}",
+        "email": email_of(b"grace@navy.mil"),
+    }
+    out = letter(label="x", id=None, greeting="y", email=None)
+    assert out == {"label": "x of nobody", "id": None, "greeting": "Hello you", "email": None}
+
+
+def test_what_lacks_its_siblings_is_scrambled() -> None:
+    """An image of changed columns only holds no others."""
+    out = letter(label="secret", greeting="hidden")
+    assert out["label"] not in ("secret", "")
+    assert out["greeting"] not in ("hidden", "")
+    assert [len(out["label"]), len(out["greeting"])] == [6, 6]
+
+
+def test_values_that_the_mask_cannot_read_are_scrambled() -> None:
+    """Images may be older than a column's type; others of the batch are masked as ever."""
+    images: list[bytes | None] = [b'{"number": "secret"}', b'{"number": 234}', b'{"number": "78"}']
+    out = masked(images, table_name=[b"letters"] * 3)
+    assert out[1:] == [b'{"number": 111}', b'{"number": "11"}']
+    assert b"secret" not in (out[0] or b"")
+    assert len(out[0] or b"") == len(images[0] or b"")
+    for image, alone in zip(images, out, strict=True):
+        assert masked([image], table_name=[b"letters"]) == [alone]
+
+
+HSTORE_IMAGE: dict[str, str | None] = {
+    "id": "7",
+    "vip": "f",
+    "born": "1906-12-09",
+    "tags": '{a,"b c"}',
+    "email": 'gr"ace@navy.mil',
+    "notes": None,
+    "prefs": '{"a": [1, "x\\"y"]}',
+    "total": "1234.50",
+    "unknown": "secret",
+}
+
+
+def test_hstore_images_hold_the_text_of_the_masked_row() -> None:
+    """Each value is masked as the column's text is, and unknown ones are scrambled."""
+    pairs = sorted(
+        ((key.encode(), None if text is None else text.encode()) for key, text in HSTORE_IMAGE.items()),
+        key=lambda pair: (len(pair[0]), pair[0]),
+    )
+    (out,) = masked([hstoretext.write(pairs)], row_image("hstore"), table_name=[b"guests"])
+    after = dict(hstoretext.parse(out or b""))
+    assert list(after) == [key for key, _ in pairs]
+    for key, text in pairs:
+        if key != b"unknown":
+            mask = COLUMNS[key.decode()][0]
+            assert after[key] == (text if mask is None else mask.apply(pa.array([text], pa.binary()))[0].as_py())
+    assert after[b"unknown"] != b"secret"
+    assert masked([b"", None], row_image("hstore"), table_name=[b"guests", b"guests"]) == [b"", None]
+    unknown = masked([b'"email"=>"secret"'], row_image("hstore"), table_name=[b"other"])
+    assert hstoretext.parse(unknown[0] or b"")[0][1] != b"secret"
+
+
+@pytest.mark.parametrize(
+    ("text", "in_utc", "moved", "back"),
+    [
+        ("2024-01-31 23:30:00+05:30", "2024-01-31 18:00:00+00", "2024-02-10 18:00:00+00", "2024-02-10 23:30:00+05:30"),
+        ("2024-01-31 10:00:00-08", "2024-01-31 18:00:00+00", "2024-02-10 18:00:00+00", "2024-02-10 10:00:00-08"),
+        ("2024-01-31 10:00:00+00", "2024-01-31 10:00:00+00", "2024-02-10 10:00:00+00", "2024-02-10 10:00:00+00"),
+        ("infinity", "infinity", "infinity", "infinity"),
+    ],
+)  # fmt: skip
+def test_a_time_in_text_keeps_its_offset(text: str, in_utc: str, moved: str, back: str) -> None:
+    """hstore(row) writes times as the session saw them; the mask gets what the column itself would show."""
+    column = ImageColumn(column_of("timestamptz"), as_text=True)
+    token = jsontext.quote(text.encode())
+    assert column.to_text(token) == in_utc.encode()
+    assert column.to_json(moved.encode(), token) == jsontext.quote(back.encode())
 
 
 VALUES: dict[str, list[str | None]] = {

@@ -23,13 +23,13 @@ _QUOTED[list(b",; \t\n\v\f\r")] = True
 
 
 class ArrayMask(Mask):
-    """Applies a mask to all elements of all arrays of a column at once. Shapes, bounds and NULL elements stay.
+    """Applies ``element`` to all elements of all arrays of a column at once. Shapes, bounds and NULL elements stay.
 
     ``delimiter`` is what ``arraytext.delimiter_of`` says of the elements' type.
     """
 
     def __init__(self, element: Mask, delimiter: bytes = b",") -> None:
-        self._element = element
+        self.element = element
         self._delimiter = delimiter
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
@@ -44,7 +44,7 @@ class ArrayMask(Mask):
                 pa.array([element for array in parsed if array is not None for element in array[1]], pa.binary()),
             ]
         )
-        written = self._quote(self._element.apply(elements))
+        written = self._quote(self.element.apply(elements))
         joined = pc.binary_join(
             pa.ListArray.from_arrays(lists.offsets, written.slice(0, len(plain))), scalar(self._delimiter)
         )

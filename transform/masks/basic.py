@@ -6,6 +6,7 @@ from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from capture.model import Column
 from transform.masks import literals
@@ -13,6 +14,9 @@ from transform.masks.base import (
     ANY,
     TEXT,
     Build,
+    Example,
+    Form,
+    Group,
     Mask,
     MaskKind,
     NoParams,
@@ -51,12 +55,13 @@ class Constant(Mask):
 
 
 class ConstantParams(Params):
-    """``value`` is what every row gets, as SQL would take it."""
+    """The value."""
 
-    value: literals.Literal
+    value: literals.Literal = Field(description="What every row gets, as SQL would take it.")
 
 
-def _redacted(column: Column) -> bytes:
+def redacted(column: Column) -> bytes:
+    """The word, or as much of it as the column holds; no bytes in bytea."""
     if column.base_type == "bytea":
         return b"\\x"
     limit = room(column)
@@ -77,26 +82,59 @@ def _build_constant(params: ConstantParams, build: Build) -> Mask:
 
 
 def _build_redact(params: NoParams, build: Build) -> Mask:
-    return Constant(_redacted(build.column))
+    return Constant(redacted(build.column))
 
 
-register(
-    MaskKind("keep", "the value as it is", ANY, NoParams, _build_keep, injective, ("Anna Keller", "Anna Keller")),
-)
-register(MaskKind("null", "NULL", ANY, NoParams, _build_null, lossy, ("Anna Keller", "NULL")))
 register(
     MaskKind(
-        "constant", "one value for all rows", ANY, ConstantParams, _build_constant, lossy, ("Anna Keller", "Jane Doe")
+        name="keep",
+        group=Group.ANY,
+        summary="the value as it is",
+        types=ANY,
+        params=NoParams,
+        build=_build_keep,
+        uniqueness=injective,
+        form=Form.KEPT,
+        examples=(Example("confirmed"),),
+        notes="For what says nothing of a person. Whoever reads the copy reads production's value.",
     )
 )
 register(
     MaskKind(
-        "redact",
-        "the same word for all, in bytea no bytes",
-        TEXT | {"bytea"},
-        NoParams,
-        _build_redact,
-        lossy,
-        ("Anna Keller", "[redacted]"),
+        name="null",
+        group=Group.ANY,
+        summary="NULL",
+        types=ANY,
+        params=NoParams,
+        build=_build_null,
+        uniqueness=lossy,
+        examples=(Example("Anna Keller"),),
+        notes="Not for a column that is NOT NULL. A foreign key that is NULL refers to nothing.",
+    )
+)
+register(
+    MaskKind(
+        name="constant",
+        group=Group.ANY,
+        summary="one value for all rows",
+        types=ANY,
+        params=ConstantParams,
+        build=_build_constant,
+        uniqueness=lossy,
+        examples=(Example("Anna Keller", {"value": "Jane Doe"}),),
+        notes="NULL stays NULL.",
+    )
+)
+register(
+    MaskKind(
+        name="redact",
+        group=Group.TEXT,
+        summary="the same word for all, in bytea no bytes",
+        types=TEXT | {"bytea"},
+        params=NoParams,
+        build=_build_redact,
+        uniqueness=lossy,
+        examples=(Example("Anna Keller"),),
+        notes="NULL stays NULL, so it still shows who has a value.",
     )
 )

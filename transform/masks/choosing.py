@@ -8,8 +8,9 @@ can be made once (lists, their sizes, scalars) is, and the calls for a batch are
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from functools import cache, partial
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,10 @@ from transform.masks.base import Mask
 
 Lane = npt.NDArray[np.uint32]
 
-# The limit of the type ``name`` in bytes; what masks make is ASCII.
+# For each value, the number of the variant that is meant; None where there is but one.
+Which: TypeAlias = npt.NDArray[np.int64] | None
+
+# The limit of the type ``name`` in bytes, of which a character may take several.
 _NAME_LENGTH: Final = 63
 
 # Up to so many words, to fetch one at a time costs less than the calls that fetch them all.
@@ -33,7 +37,7 @@ _BASE32: Final = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
 
 
 def room(column: Column) -> int | None:
-    """How many characters fit into a text column; None if there is no limit."""
+    """How many characters fit into a text column (bytes, for the type ``name``); None if there is no limit."""
     return _NAME_LENGTH if column.base_type == "name" else column.max_length
 
 
@@ -51,30 +55,44 @@ def below(lane: Lane, size: int) -> npt.NDArray[np.int64]:
     return (lane.astype(np.uint64) * np.uint64(size) >> np.uint64(32)).view(np.int64)
 
 
+# Words and the lane that picks one of them, for each part of a text.
+Lists: TypeAlias = tuple[tuple[pa.BinaryArray, int], ...]
+_NO_WORDS: Final = pa.array([b""], type=pa.binary())
+
+
 class Phrases:
     """Texts of a few words: each list gives one, picked by a lane, and they stand one after the other.
 
-    ``lists`` are pairs of words and the lane's number. ``longest`` is the most bytes that a text can have. Masks of
-    many columns share one object, which travels to a worker once: what makes one is cached.
+    ``lists`` are pairs of words and the lane's number; ``variants`` are other such texts, of another locale, say.
+    ``longest`` is the most bytes that a text can have. Masks of many columns share one object, which travels to a
+    worker once: what makes one is cached.
     """
 
-    def __init__(self, *lists: tuple[pa.BinaryArray, int]) -> None:
-        # One array of all words, so that one ``take`` writes the words of a text next to each other.
-        self._words = pa.concat_arrays([words for words, _ in lists])
-        self._lanes = np.array([lane for _, lane in lists])
-        sizes = [len(words) for words, _ in lists]
-        self._sizes = np.array(sizes, dtype=np.uint64)
-        self._starts = (np.cumsum(sizes) - sizes).astype(np.uint64)
-        self.longest: int = sum(pc.max(pc.binary_length(words)).as_py() for words, _ in lists)
+    def __init__(self, *lists: tuple[pa.BinaryArray, int], variants: Sequence[Lists] = ()) -> None:
+        every = [lists, *variants]
+        # All variants have as many lists, so that one ``take`` writes the words of all texts next to each other.
+        count = max(map(len, every))
+        every = [(*own, *[(_NO_WORDS, 0)] * (count - len(own))) for own in every]
+        self._words = pa.concat_arrays([words for own in every for words, _ in own])
+        self._lanes = np.array([[lane for _, lane in own] for own in every])
+        sizes = np.array([[len(words) for words, _ in own] for own in every])
+        self._sizes = sizes.astype(np.uint64)
+        self._starts = (np.cumsum(sizes) - sizes.reshape(-1)).reshape(sizes.shape).astype(np.uint64)
+        self.longest: int = max(sum(pc.max(pc.binary_length(words)).as_py() for words, _ in own) for own in every)
 
     def __len__(self) -> int:
         """How many lists there are."""
-        return len(self._lanes)
+        return int(self._lanes.shape[1])
 
-    def write(self, tags: Bytes) -> pa.BinaryArray:
-        """The text of each tag."""
-        numbers = tags.view("<u4").take(self._lanes, axis=1).astype(np.uint64)
-        picked = (numbers * self._sizes >> np.uint64(32)) + self._starts
+    def write(self, tags: Bytes, which: Which = None) -> pa.BinaryArray:
+        """The text of each tag, in the variant that ``which`` says, or in the first."""
+        numbers = tags.view("<u4")
+        if which is None:
+            numbers, sizes, starts = numbers.take(self._lanes[0], axis=1), self._sizes[0], self._starts[0]
+        else:
+            numbers = np.take_along_axis(numbers, self._lanes[which], axis=1)
+            sizes, starts = self._sizes[which], self._starts[which]
+        picked = (numbers.astype(np.uint64) * sizes >> np.uint64(32)) + starts
         if picked.size <= _FEW:
             texts = [b"".join([self._words[place].as_py() for place in row]) for row in picked.tolist()]
             return pa.array(texts, type=pa.binary())
@@ -133,24 +151,33 @@ def merge(count: int, *parts: tuple[npt.NDArray[np.int64], pa.BinaryArray]) -> p
 
 def per_value(flags: npt.NDArray[np.bool_], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """How many flags are set in each value; there is one for each byte, and ``offsets`` (n + 1) start at 0."""
-    running = np.concatenate([[0], np.cumsum(flags, dtype=np.int64)])
+    running = np.zeros(len(flags) + 1, dtype=np.int64)
+    np.cumsum(flags.astype(np.int64), out=running[1:])  # flags as they are take ten times as long
     counts: npt.NDArray[np.int64] = running[offsets[1:]] - running[offsets[:-1]]
     return counts
 
 
 def recase(masked: pa.BinaryArray, original: pa.BinaryArray) -> pa.BinaryArray:
-    """``masked`` (ASCII) in capitals where the original has ASCII capitals only, in small letters where it has
-    only those, and as it is elsewhere."""
+    """``masked`` (UTF-8) in capitals where the original has capitals only, in small letters where it has only those,
+    and as it is elsewhere. Of an original that is not ASCII, all letters count that have a case."""
     offsets, data = binary_buffers(original)
     within = data[offsets[0] : offsets[-1]]
     starts = (offsets - offsets[0]).astype(np.int64)
     capitals = per_value((within >= ord("A")) & (within <= ord("Z")), starts)
     small = per_value((within >= ord("a")) & (within <= ord("z")), starts)
+    upper, lower = (capitals > 0) & (small == 0), (small > 0) & (capitals == 0)
+    beyond = np.flatnonzero(per_value(within >= 0x80, starts)) if (within >= 0x80).any() else ()
+    for row in beyond:
+        text = original[row].as_py()
+        if text is not None:
+            letters = text.decode(errors="replace")
+            upper[row], lower[row] = letters.isupper(), letters.islower()
     text = masked.view(pa.string())
-    if (only := (capitals > 0) & (small == 0)).any():
-        text = pc.if_else(pa.array(only), pc.ascii_upper(text), text)
-    if (only := (small > 0) & (capitals == 0)).any():
-        text = pc.if_else(pa.array(only), pc.ascii_lower(text), text)
+    if upper.any():
+        # Arrow knows a capital ß, which hardly any encoding has.
+        text = pc.if_else(pa.array(upper), pc.replace_substring(pc.utf8_upper(text), "\u1e9e", "SS"), text)
+    if lower.any():
+        text = pc.if_else(pa.array(lower), pc.utf8_lower(text), text)
     return text.view(pa.binary())
 
 
@@ -167,12 +194,13 @@ def fold_case(values: pa.BinaryArray) -> pa.BinaryArray:
 
 
 class TextMask(Mask):
-    """A mask that makes new ASCII text: NULL stays NULL and an empty value stays empty, since neither says anything
+    """A mask that makes new text (UTF-8): NULL stays NULL and an empty value stays empty, since neither says anything
     of anyone. The blanks that pad char(n) are no part of a value; the plan takes them off and puts them back."""
 
     def __init__(self, prf: Prf, column: Column) -> None:
         self._prf = prf
         self._room = room(column)
+        self._counts_bytes = column.base_type == "name"
         self._folded = column.base_type == "citext"
 
     @abstractmethod
@@ -184,8 +212,22 @@ class TextMask(Mask):
         """The values' tags; for citext, those of the values in lower case."""
         return self._prf.tags(fold_case(values) if self._folded else values)
 
+    def fit(self, made: pa.BinaryArray, longest: int) -> pa.BinaryArray:
+        """The texts, none over ``longest`` bytes, cut to what the column holds; no blank is left at a cut."""
+        if self._room is None or self._room >= longest:
+            return made
+        if not self._counts_bytes:
+            cut = pc.utf8_slice_codeunits(made.view(pa.string()), 0, self._room)
+            return pc.ascii_rtrim(cut, " ").view(pa.binary())
+        # A character that the cut would part goes as a whole.
+        texts = (text if text is None else text[: self._room].decode(errors="ignore") for text in made.to_pylist())
+        return pa.array([text if text is None else text.rstrip(" ").encode() for text in texts], type=pa.binary())
+
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        made = self.make(values)
+        return self.filled(values, self.make(values))
+
+    def filled(self, values: pa.BinaryArray, made: pa.BinaryArray) -> pa.BinaryArray:
+        """What was made, but for the values that stay as they are."""
         offsets, _ = binary_buffers(values)
         lengths = offsets[1:] - offsets[:-1]
         if not values.null_count and lengths.all():
@@ -193,19 +235,3 @@ class TextMask(Mask):
         nulls = values.is_null().to_numpy(zero_copy_only=False)
         # A condition that is NULL gives NULL.
         return pc.if_else(pa.array(lengths > 0, mask=nulls), made, scalar(b""))
-
-
-class Composed(TextMask):
-    """Text of words alone, cut to the column's length, in the original's case where asked."""
-
-    def __init__(self, prf: Prf, column: Column, phrases: Phrases, *, preserve_case: bool) -> None:
-        super().__init__(prf, column)
-        self._phrases = phrases
-        self._preserve_case = preserve_case
-
-    def make(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        made = self._phrases.write(self.tags(values))
-        if self._room is not None and self._room < self._phrases.longest:
-            cut = pc.binary_slice(made, 0, self._room).view(pa.string())
-            made = pc.ascii_rtrim(cut, " ").view(pa.binary())
-        return recase(made, values) if self._preserve_case else made

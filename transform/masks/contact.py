@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from capture.model import BadInput, Column
-from transform.cmac import Prf
-from transform.masks import words
-from transform.masks.base import TEXT, Build, Mask, MaskKind, Params, Uniqueness, register
-from transform.masks.choosing import Phrases, TextMask, base32, below, fixed_width, join, lanes, room
+from transform.cmac import Bytes, Prf
+from transform.masks.base import (
+    TEXT,
+    AnyMask,
+    Build,
+    Example,
+    Form,
+    Group,
+    Mask,
+    MaskKind,
+    Uniqueness,
+    register,
+)
+from transform.masks.choosing import Lists, Which, base32, below, fixed_width, join, lanes, room
+from transform.masks.digits import WHOLE, DigitsMask
+from transform.masks.localised import LocaleParams, Localised, Spoken, in_locales, spoken
 from transform.masks.permutation import Characters
+from transform.masks.words import FIRST, LAST, Words, ending, numbers
 
 # ------------------------------------------------------------------------------------------------------- email
 
@@ -26,10 +39,14 @@ _RESERVED: Final = ("example.com", "example.net", "example.org")  # RFC 2606
 _RESERVED_SUFFIX: Final = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+(example|test|invalid)")
 
 
-class EmailParams(Params):
-    """``domain`` is the mail domain of every address; without it one of example.com, .net and .org is picked."""
+class EmailParams(LocaleParams):
+    """Where the mail would go, and of which locale the words are."""
 
-    domain: str | None = None
+    domain: str | None = Field(
+        default=None,
+        description="The mail domain of every address, which must be reserved; without it one of example.com, .net and "
+        ".org is picked.",
+    )
 
     @field_validator("domain")
     @classmethod
@@ -48,36 +65,40 @@ def _domain_length(params: EmailParams) -> int:
     return len(params.domain or _RESERVED[0])
 
 
-@cache
-def _mailboxes() -> tuple[Phrases, Phrases]:
-    """Both names, and the first alone."""
-    first = words.ending(words.mailbox_first_names(), b"."), 0
-    return Phrases(first, (words.ending(words.mailbox_last_names(), b"."), 1)), Phrases(first)
+def _first_word(words: Words) -> Lists:
+    return ((ending(_listed(words.mailbox_first_names), b"."), FIRST),)
 
 
-class Email(TextMask):
+def _both_words(words: Words) -> Lists:
+    return (*_first_word(words), (ending(_listed(words.mailbox_last_names), b"."), LAST))
+
+
+def _listed(words: Sequence[str]) -> pa.BinaryArray:
+    return pa.array([word.encode() for word in words], type=pa.binary())
+
+
+class Email(Localised):
     """``anna.keller.k3v9x2m8q1tza@example.com``: as many words as the column has room for, a tag, a domain."""
 
-    def __init__(self, prf: Prf, column: Column, params: EmailParams) -> None:
-        super().__init__(prf, column)
+    def __init__(self, prf: Prf, column: Column, params: EmailParams, locales: Spoken) -> None:
+        super().__init__(prf, column, locales)
         domains = [params.domain] if params.domain else _RESERVED
         # What follows the tag, as a matrix: all have one length.
         self._ends = np.array([[*f"@{name}".encode()] for name in domains], dtype=np.uint8)
         left = (self._room if self._room is not None else 1_000) - _domain_length(params) - 1
         self._tag = min(_TAG, left)
-        fitting = (phrases for phrases in _mailboxes() if left >= _TAG + phrases.longest)
-        self._words = next(fitting, None)
+        texts = (locales.phrases(write)[0] for write in (_both_words, _first_word))
+        self._words = next((phrases for phrases in texts if left >= _TAG + phrases.longest), None)
 
-    def make(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        tags = self.tags(values)
+    def write(self, values: pa.BinaryArray, tags: Bytes, which: Which) -> pa.BinaryArray:
         # The tag's characters take the low 5 bits of 13 bytes; words may come from any, since they only decorate.
         end = np.empty((len(tags), self._tag + self._ends.shape[1]), dtype=np.uint8)
         end[:, : self._tag] = base32(tags, self._tag)
         end[:, self._tag :] = self._ends.take(below(lanes(tags)[3], len(self._ends)), axis=0)
-        return fixed_width(end) if self._words is None else join(self._words.write(tags), fixed_width(end))
+        return fixed_width(end) if self._words is None else join(self._words.write(tags, which), fixed_width(end))
 
 
-def _build_email(params: EmailParams, build: Build) -> Mask:
+def _build_email(params: EmailParams, build: Build) -> AnyMask:
     limit = room(build.column)
     # A shorter tag would do for a column that need not be unique, but an address without any is none.
     least = (_TAG if build.unique else 1) + 1 + _domain_length(params)
@@ -87,7 +108,8 @@ def _build_email(params: EmailParams, build: Build) -> Mask:
             f"masked addresses need {least} characters in {where}, and {build.column.type_name} holds {limit}.",
             hint="Widen the column, or give the mask a shorter `domain`, such as a.test.",
         )
-    return Email(build.prf, build.column, params)
+    locales = spoken(params, build)
+    return in_locales(Email(build.prf, build.column, params, locales), locales)
 
 
 def _email_uniqueness(params: EmailParams, column: Column) -> Uniqueness:
@@ -99,13 +121,20 @@ def _email_uniqueness(params: EmailParams, column: Column) -> Uniqueness:
 
 register(
     MaskKind(
-        "email",
-        "an address at a reserved domain, made of words and a tag",
-        TEXT,
-        EmailParams,
-        _build_email,
-        _email_uniqueness,
-        ("grace@navy.mil", "anna.keller.k3v9x2m8q1tza@example.com"),
+        name="email",
+        group=Group.CONTACT,
+        summary="an address at a reserved domain, made of words and a tag",
+        types=TEXT,
+        params=EmailParams,
+        build=_build_email,
+        uniqueness=_email_uniqueness,
+        examples=(
+            Example("grace@navy.mil"),
+            Example("grace@navy.mil", {"domain": "a.test"}),
+            Example("grace@navy.mil", {"locale": "pt_BR"}),
+        ),
+        notes="Mail to a reserved domain reaches no one. The tag keeps addresses apart; where a column that is not "
+        "unique has no room for all of it, it is cut.",
     )
 )
 
@@ -119,31 +148,33 @@ _CODE_LENGTH[10:20] = _CODE_LENGTH[70:80] = 1
 _CODE_LENGTH[[*_TWO_DIGITS, *_TWO_DIGITS_TOO]] = 2
 
 
-class PhoneParams(Params):
-    """``preserve_format`` keeps country code, length and punctuation; such a number may be someone's."""
+class PhoneParams(LocaleParams):
+    """What kind of number."""
 
-    preserve_format: bool = False
-
-
-@cache
-def _fictional_numbers() -> Phrases:
-    # Areas are 200 to 989, without those whose second digit is 9.
-    areas = [b"+1%d55501" % area for area in range(200, 990) if area // 10 % 10 != 9]
-    return Phrases((pa.array(areas, type=pa.binary()), 0), (words.numbers(0, 100, digits=2), 1))
+    preserve_format: bool = Field(
+        default=False,
+        description="Keep country code, length and punctuation, and permute the other digits; such a number may be "
+        "someone's.",
+    )
 
 
-class FictionalPhone(TextMask):
-    """``+12125550123``: 555-01xx is set apart for fiction in every area of the North American plan, so that no
-    message of a test system reaches anyone. A column too short for it gets its last digits."""
+def _fictional_numbers(words: Words) -> Lists:
+    groups = enumerate(words.locale.phone_digits, start=1)
+    return (_listed(words.locale.phones), 0), *((numbers(0, 10**size, size), lane) for lane, size in groups)
 
-    def __init__(self, prf: Prf, column: Column) -> None:
-        super().__init__(prf, column)
-        self._numbers = _fictional_numbers()
 
-    def make(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        phone = self._numbers.write(self.tags(values))
+class FictionalPhone(Localised):
+    """``+12125550123``: a number of the locale's country that is no one's, so that no message of a test system reaches
+    anyone. A column too short for it gets its last digits."""
+
+    def __init__(self, prf: Prf, column: Column, locales: Spoken) -> None:
+        super().__init__(prf, column, locales)
+        self._numbers = locales.phrases(_fictional_numbers)[0]
+
+    def write(self, values: pa.BinaryArray, tags: Bytes, which: Which) -> pa.BinaryArray:
+        phone = self._numbers.write(tags, which)
         if self._room is not None and self._room < self._numbers.longest:
-            return pc.binary_slice(phone, self._numbers.longest - self._room)
+            return pc.binary_slice(phone, -self._room)
         return phone
 
 
@@ -181,22 +212,38 @@ class PermutedPhone(Mask):
         return phones.column()
 
 
-def _build_phone(params: PhoneParams, build: Build) -> Mask:
-    return PermutedPhone(build.prf) if params.preserve_format else FictionalPhone(build.prf, build.column)
+def _build_phone(params: PhoneParams, build: Build) -> AnyMask:
+    if build.column.base_type in WHOLE:
+        return DigitsMask(build.prf, build.width)
+    if params.preserve_format:
+        return PermutedPhone(build.prf)
+    locales = spoken(params, build)
+    return in_locales(FictionalPhone(build.prf, build.column, locales), locales)
 
 
 def _phone_uniqueness(params: PhoneParams, column: Column) -> Uniqueness:
-    return Uniqueness.INJECTIVE if params.preserve_format else Uniqueness.LOSSY
+    kept = params.preserve_format or column.base_type in WHOLE
+    return Uniqueness.INJECTIVE if kept else Uniqueness.LOSSY
 
 
 register(
     MaskKind(
-        "phone",
-        "a fictional number, or one of the same country and form",
-        TEXT,
-        PhoneParams,
-        _build_phone,
-        _phone_uniqueness,
-        ("+49 30 901820", "+12125550123"),
+        name="phone",
+        group=Group.CONTACT,
+        summary="a fictional number, or one of the same country and form",
+        types=TEXT | WHOLE,
+        params=PhoneParams,
+        build=_build_phone,
+        uniqueness=_phone_uniqueness,
+        form=Form.ASKED,
+        examples=(
+            Example("+49 30 901820"),
+            Example("+49 30 901820", {"preserve_format": True}),
+            Example("+49 30 901820", {"locale": "de_DE"}),
+        ),
+        notes="Where authorities set numbers apart for fiction (United States, United Kingdom, Germany, France), a "
+        "number is one of those. Spain, Brazil and Japan have none; there a number has a form that is given to no one. "
+        "A column that is too short gets the last digits. In a column of numbers the digits are permuted, however many "
+        "there are.",
     )
 )

@@ -2,150 +2,89 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from capture.model import BadInput
+from capture.model import BadInput, Column
 from transform import jsontext
-from transform.cmac import Prf
-from transform.masks.base import JSON, Build, Mask, MaskKind, Params, lossy, register
-from transform.masks.basic import Keep
+from transform.cmac import Prf, binary_buffers
+from transform.jsonpath import Node, compile_paths
+from transform.masks.base import (
+    JSON,
+    Build,
+    Example,
+    Form,
+    Group,
+    Mask,
+    MaskKind,
+    Params,
+    Uniqueness,
+    lossy,
+    mask_kind,
+    register,
+)
+from transform.masks.basic import Constant, Keep, Null
+from transform.masks.document_keys import DocumentKeys
 from transform.masks.permutation import Characters
 
-_STEP: Final = re.compile(r"""\.([^\W\d][\w$-]*)|\[\*\]|\["((?:[^"\\]|\\.)*)"\]|\['((?:[^'\\]|\\.)*)'\]""")
 _QUOTE: Final = ord('"')
 _BOOLEANS: Final = (b"false", b"true")
 _STRINGS_TWEAK: Final = 1
 _NUMBERS_TWEAK: Final = 2
+_REDACTED: Final = b"[redacted]"
 
-# -------------------------------------------------------------------------------------------------------- paths
-
-
-@dataclass(slots=True, eq=False)
-class Node:
-    """A place in documents and what the rules say of it and of what lies below: members by key, all elements of an
-    array, and a mask. A mask holds for all leaves below it that no longer path names; None is what holds above."""
-
-    mask: Mask | None = None
-    members: dict[bytes, Node] = field(default_factory=dict)
-    elements: Node | None = None
-
-    @property
-    def leads_on(self) -> bool:
-        """Whether the rules say anything of what lies below."""
-        return bool(self.members) or self.elements is not None
-
-
-def parse_path(path: str) -> list[str | None]:
-    """The steps of a path from ``$``: a member's key, or None for all elements of an array. Raises ``BadInput``."""
-    steps: list[str | None] = []
-    position = 1
-    while path.startswith("$") and position < len(path):
-        step = _STEP.match(path, position)
-        if step is None:
-            break
-        key = next((group for group in step.groups() if group is not None), None)
-        steps.append(key if key is None or step[1] is not None else re.sub(r"\\(.)", r"\1", key))
-        position = step.end()
-    if position != len(path) or not path.startswith("$"):
-        raise BadInput(
-            f"the path {path!r} cannot be read.",
-            hint='A path is $ and steps below it: .key, ["odd key"] or [*] for all elements of an array.',
-        )
-    return steps
-
+# What is done with a leaf: the number of the path that names it, or one of these.
+_UNNAMED: Final = -1
+_STAYS: Final = -2
 
 # ------------------------------------------------------------------------------------------------------- leaves
 
 
-class _Leaves:
-    """The leaves that one mask gets, of all documents: their tokens, and where among the pieces they belong."""
-
-    def __init__(self, mask: Mask) -> None:
-        self._mask = mask
-        self._places: list[int] = []
-        self._tokens: list[bytes] = []
-
-    def add(self, place: int, token: bytes) -> None:
-        self._places.append(place)
-        self._tokens.append(token)
-
-    def fill(self, pieces: list[bytes]) -> None:
-        """Put the masked leaves into their places. A number or a boolean stays one if the mask gives one."""
-        texts = [jsontext.unquote(token) if token[:1] == b'"' else token for token in self._tokens]
-        masked = self._mask.apply(pa.array(texts, pa.binary())).to_pylist()
-        for place, token, value in zip(self._places, self._tokens, masked, strict=True):
-            pieces[place] = _as_token(value, token)
+def mask_leaves(mask: Mask, tokens: list[bytes]) -> list[bytes]:
+    """Leaves other than null, masked. A number or a boolean stays one if the mask gives one."""
+    texts = [jsontext.unquote(token) if token[0] == _QUOTE else token for token in tokens]
+    masked = mask.apply(pa.array(texts, pa.binary())).to_pylist()
+    return [_as_token(value, token) for value, token in zip(masked, tokens, strict=True)]
 
 
 def _as_token(value: bytes | None, instead_of: bytes) -> bytes:
     if value is None:
         return b"null"
-    is_string = instead_of[:1] == b'"'
+    is_string = instead_of[0] == _QUOTE
     if not is_string and (value in _BOOLEANS if instead_of in _BOOLEANS else jsontext.is_number(value)):
         return value
     return jsontext.quote(value)
 
 
-class _Scrambled:
-    """The leaves that no path names, of all documents.
+def scramble_texts(prf: Prf, texts: pa.BinaryArray) -> list[bytes]:
+    """Texts of the same length, with characters of the same classes."""
+    characters = Characters(texts)
+    characters.permute(prf, _STRINGS_TWEAK)
+    scrambled: list[bytes] = characters.column().to_pylist()
+    return scrambled
 
-    Strings keep their length and the classes of their characters, numbers their sign and count of digits. A boolean
-    has nothing to scramble: it is drawn anew, by the whole document that it stands in.
-    """
 
-    def __init__(self, prf: Prf) -> None:
-        self._prf = prf
-        # Of each type, where the leaves belong among the pieces, and what they are.
-        self._string_places: list[int] = []
-        self._strings: list[bytes] = []
-        self._number_places: list[int] = []
-        self._numbers: list[bytes] = []
-        self._boolean_places: list[int] = []
-        self._boolean_numbers: list[int] = []  # 128 for each document that has any
-        self._documents: list[bytes] = []
-        self._in_document = 0
+def _scramble_strings(prf: Prf, tokens: list[bytes]) -> list[bytes]:
+    # Quotes are no characters that move, so they may stay around the text.
+    escaped = [number for number, token in enumerate(tokens) if b"\\" in token]
+    for number in escaped:
+        tokens[number] = b'"%s"' % jsontext.unquote(tokens[number])
+    scrambled = scramble_texts(prf, pa.array(tokens, pa.binary()))
+    for number in escaped:
+        scrambled[number] = jsontext.quote(scrambled[number][1:-1])
+    return scrambled
 
-    def begin(self) -> None:
-        """The leaves to come are those of another document."""
-        self._in_document = 0
 
-    def add(self, place: int, token: bytes, document: bytes) -> None:
-        if token[0] == _QUOTE:
-            self._string_places.append(place)
-            self._strings.append(token[1:-1] if b"\\" not in token else jsontext.unquote(token))
-        elif token not in _BOOLEANS:
-            self._number_places.append(place)
-            self._numbers.append(token)
-        else:
-            if not self._in_document:
-                self._documents.append(document)
-            self._boolean_places.append(place)
-            self._boolean_numbers.append((len(self._documents) - 1) * 128 + self._in_document % 128)
-            self._in_document += 1
-
-    def fill(self, pieces: list[bytes]) -> None:
-        """Put the scrambled leaves into their places."""
-        if self._strings:
-            strings = Characters(pa.array(self._strings, pa.binary()))
-            strings.permute(self._prf, _STRINGS_TWEAK)
-            for place, text in zip(self._string_places, strings.column().to_pylist(), strict=True):
-                pieces[place] = jsontext.quote(text)
-        if self._numbers:
-            numbers = _digits_of(pa.array(self._numbers, pa.binary()))
-            numbers.permute(self._prf, _NUMBERS_TWEAK)
-            for place, text in zip(self._number_places, numbers.column().to_pylist(), strict=True):
-                pieces[place] = text
-        if self._documents:
-            bits = np.unpackbits(self._prf.tags(pa.array(self._documents, pa.binary())))
-            for place, bit in zip(self._boolean_places, bits[self._boolean_numbers].tolist(), strict=True):
-                pieces[place] = _BOOLEANS[bit]
+def _scramble_numbers(prf: Prf, tokens: list[bytes]) -> list[bytes]:
+    numbers = _digits_of(pa.array(tokens, pa.binary()))
+    numbers.permute(prf, _NUMBERS_TWEAK)
+    scrambled: list[bytes] = numbers.column().to_pylist()
+    return scrambled
 
 
 def _digits_of(numbers: pa.BinaryArray) -> Characters:
@@ -176,109 +115,221 @@ def _first(flags: npt.NDArray[np.bool_], offsets: npt.NDArray[np.int64]) -> npt.
 
 
 class Documents(Mask):
-    """Masks the leaves of documents as ``root`` and what hangs below it say, and scrambles all others. Keys and null
-    stay, and so does every byte that is no part of a leaf."""
+    """Masks the leaves of documents as ``masks`` say, by path, and all others by ``otherwise``; without it those are
+    scrambled. Keys and null stay, and so does every byte that is no part of a leaf, but for what ``keys`` masks.
 
-    def __init__(self, prf: Prf, root: Node) -> None:
+    Scrambled strings keep their length and the classes of their characters, numbers their sign and count of digits. A
+    boolean has nothing to scramble: it is drawn anew, by the whole document that it stands in.
+    """
+
+    def __init__(
+        self,
+        prf: Prf,
+        masks: Mapping[str, Mask] | None = None,
+        otherwise: Mask | None = None,
+        keys: DocumentKeys | None = None,
+    ) -> None:
         self._prf = prf
-        self._root = root
+        self._by_path = dict(masks or {})
+        self._masks = list(self._by_path.values())
+        self._otherwise = otherwise
+        self.root = compile_paths(list(self._by_path))
+        self.keys = keys
+
+    def __reduce__(self) -> tuple[type[Documents], tuple[object, ...]]:
+        # The root may hold itself, many times over.
+        return Documents, (self._prf, self._by_path, self._otherwise, self.keys)
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        pieces: list[bytes] = []
-        ends: list[int] = []
-        leaves: dict[Mask, _Leaves] = {}
-        scrambled = _Scrambled(self._prf)
         documents = values.to_pylist()
+        # Documents of a column are much alike: what is to be done with the leaves is found once for all that differ in
+        # nothing else.
+        known: dict[tuple[bytes, ...], list[int]] = {}
+        cut: list[list[bytes] | None] = []
+        tokens: list[bytes] = []
+        actions: list[int] = []
         for document in documents:
-            if document is not None:
-                scrambled.begin()
-                self._cut(document, pieces, leaves, scrambled)
-            ends.append(len(pieces))
-        for named in leaves.values():
-            named.fill(pieces)
-        scrambled.fill(pieces)
+            if document is None:
+                cut.append(None)
+                continue
+            parts = jsontext.leaves_in(document)
+            leads = parts[1:-4:3]
+            skeleton = tuple(leads)
+            found = known.get(skeleton)
+            if found is None:
+                found = known[skeleton] = self._actions(leads)
+            actions += found
+            tokens += parts[2:-4:3]
+            cut.append(parts)
+        if tokens:
+            self._mask(tokens, np.array(actions, dtype=np.int64), documents, cut)
         masked: list[bytes | None] = []
         start = 0
-        for document, end in zip(documents, ends, strict=True):
-            masked.append(None if document is None else b"".join(pieces[start:end]))
+        for pieces in cut:
+            if pieces is None:
+                masked.append(None)
+                continue
+            end = start + len(pieces) // 3 - 1
+            pieces[2:-4:3] = tokens[start:end]
+            masked.append(b"".join(pieces))
             start = end
+        if self.keys is not None:
+            masked = self.keys.mask(masked)
         return pa.array(masked, pa.binary())
 
-    def _cut(self, document: bytes, pieces: list[bytes], leaves: dict[Mask, _Leaves], scrambled: _Scrambled) -> None:
-        """Cut a document into pieces, and hand out the leaves among them that do not stay."""
-        above: list[tuple[Node | None, Mask | None, bool]] = []
+    def _actions(self, leads: Sequence[bytes]) -> list[int]:
+        """What is done with each leaf of a document; ``leads`` is what stands before each of them."""
+        actions: list[int] = []
+        above: list[tuple[Node | None, int, bool]] = []
         node: Node | None = None
-        mask: Mask | None = None
+        action = _UNNAMED
         in_object = False
-        add = pieces.append
-        for lead, key, string, scalar, opening, closing in jsontext.TOKEN.findall(document):
-            add(lead)
-            if closing:
-                add(closing)
-                node, mask, in_object = above.pop()
-                continue
-            child: Node | None = None
-            if not above:
-                child = self._root
-            elif node is not None:
-                child = node.members.get(jsontext.unquote(key)) if in_object else node.elements
-            of_child = mask if child is None or child.mask is None else child.mask
-            if opening:
-                above.append((node, mask, in_object))
-                node, mask, in_object = (
-                    child if child is not None and child.leads_on else None,
-                    of_child,
-                    opening == b"{",
-                )
-                add(opening)
-                continue
-            leaf = string or scalar
-            if leaf != b"null":
-                if of_child is None:
-                    scrambled.add(len(pieces), leaf, document)
-                elif type(of_child) is not Keep:
-                    if of_child not in leaves:
-                        leaves[of_child] = _Leaves(of_child)
-                    leaves[of_child].add(len(pieces), leaf)
-            add(leaf)
-        if document[-1:].isspace():  # json keeps blanks
-            add(b" ")
+        child: Node | None = self.root
+        for lead in leads:
+            for key, bracket in jsontext.STRUCTURE.findall(lead):
+                if key:
+                    child = None if node is None else node.member(jsontext.unquote(key))
+                elif bracket in b"}]":
+                    node, action, in_object = above.pop()
+                    child = None if node is None or in_object else node.elements
+                else:
+                    above.append((node, action, in_object))
+                    node, action, in_object = child, self._action(child, action), bracket == b"{"
+                    child = None if node is None or in_object else node.elements
+            actions.append(self._action(child, action))
+        return actions
+
+    def _action(self, node: Node | None, above: int) -> int:
+        if node is None or node.path is None:
+            return above
+        return _STAYS if type(self._masks[node.path]) is Keep else node.path
+
+    def _mask(
+        self,
+        tokens: list[bytes],
+        actions: npt.NDArray[np.int64],
+        documents: Sequence[bytes | None],
+        cut: Sequence[list[bytes] | None],
+    ) -> None:
+        """Replace the leaves of all documents."""
+        offsets, data = binary_buffers(pa.array(tokens, pa.binary()))
+        firsts = data[offsets[:-1]]
+        actions[firsts == ord("n")] = _STAYS
+
+        def replace(rows: npt.NDArray[np.int64], masked: list[bytes]) -> None:
+            for row, token in zip(rows.tolist(), masked, strict=True):
+                tokens[row] = token
+
+        def those(rows: npt.NDArray[np.int64]) -> list[bytes]:
+            return [tokens[row] for row in rows.tolist()]
+
+        for action in np.unique(actions[actions >= 0]).tolist() if self._masks else ():
+            rows = np.flatnonzero(actions == action)
+            replace(rows, mask_leaves(self._masks[action], those(rows)))
+        unnamed = np.flatnonzero(actions == _UNNAMED)
+        if not unnamed.size:
+            return
+        if self._otherwise is not None:
+            if type(self._otherwise) is not Keep:
+                replace(unnamed, mask_leaves(self._otherwise, those(unnamed)))
+            return
+        kinds = firsts[unnamed]
+        is_string, is_boolean = kinds == _QUOTE, (kinds == ord("t")) | (kinds == ord("f"))
+        strings, numbers = unnamed[is_string], unnamed[~is_string & ~is_boolean]
+        if strings.size:
+            replace(strings, _scramble_strings(self._prf, those(strings)))
+        if numbers.size:
+            replace(numbers, _scramble_numbers(self._prf, those(numbers)))
+        if is_boolean.any():
+            counts = [0 if parts is None else len(parts) // 3 - 1 for parts in cut]
+            rows = unnamed[is_boolean]
+            replace(rows, self._draw(np.repeat(np.arange(len(cut)), counts)[rows], documents))
+
+    def _draw(self, of: npt.NDArray[np.int64], documents: Sequence[bytes | None]) -> list[bytes]:
+        """Booleans for leaves of these documents, which are given in ascending order."""
+        distinct, starts, which = np.unique(of, return_index=True, return_inverse=True)
+        tags = self._prf.tags(pa.array([documents[row] for row in distinct.tolist()], pa.binary()))
+        numbers = (np.arange(len(of)) - starts[which]) % 128
+        bits = np.unpackbits(np.ascontiguousarray(tags), axis=1)[which, numbers]
+        return [_BOOLEANS[bit] for bit in bits.tolist()]
 
 
 class DocumentParams(Params):
-    """``paths`` gives a mask, or keep, to what lies at a path such as ``$.a.b``, ``$.a[*].b`` or ``$["odd key"]``."""
+    """What happens to which leaf."""
 
-    paths: dict[str, str | dict[str, Any] | None] = Field(default_factory=dict)
+    paths: dict[str, str | dict[str, Any] | None] = Field(
+        default_factory=dict,
+        description="A mask, or keep, for what lies at a path such as `$.a.b`, `$.a[*].b`, `$.*.b`, `$..b` or "
+        '`$["odd key"]`; the deepest path that names a leaf or what holds it counts.',
+    )
+    keys: dict[str, str | dict[str, Any] | None] = Field(
+        default_factory=dict,
+        description="A mask for the keys of the object at a path, where keys are data: `$.balances: email`.",
+    )
+    otherwise: Literal["scramble", "keep", "redact", "null"] | None = Field(
+        default="scramble", description="What happens to leaves that no path names: scramble, keep, redact or null."
+    )
+
+
+_OTHERWISE: Final[dict[str | None, type[Keep | Null] | None]] = {"scramble": None, "keep": Keep, "null": Null}
+
+
+def build_otherwise(otherwise: str | None) -> Mask | None:
+    """The mask of what the rules do not name; None for scramble. YAML's null is the mask of that name."""
+    if otherwise == "redact":
+        return Constant(_REDACTED)
+    kind = _OTHERWISE[otherwise or "null"]
+    return None if kind is None else kind()
+
+
+def build_nested(rule: str | dict[str, Any] | None, build: Build, place: str, what: str) -> Mask:
+    """The mask of a part of the value; ``place`` is part of its key, and ``what`` says where it is. Raises
+    ``BadInput``."""
+    assert build.nested is not None, "a plan builds nested masks"
+    try:
+        # YAML's null is the mask of that name.
+        return build.nested("null" if rule is None else rule, place)
+    except BadInput as error:
+        raise BadInput(f"at {what}: {error.message}", hint=error.hint) from None
+
+
+def _key_masks(params: DocumentParams, build: Build) -> DocumentKeys | None:
+    masks: dict[str, Mask] = {}
+    for path, rule in params.keys.items():
+        masks[path] = build_nested(rule, build, f"keys of {path}", f"the keys of {path!r}")
+        name = rule if isinstance(rule, str) else (rule or {}).get("mask") or "null"
+        kind = mask_kind(name)
+        others = {} if rule is None or isinstance(rule, str) else rule
+        own = kind.params.model_validate({key: value for key, value in others.items() if key != "mask"})
+        if kind.uniqueness(own, Column("", 0, 25, -1, "text", "text")) is Uniqueness.LOSSY:
+            raise BadInput(
+                f"the mask {name} may give two keys of {path!r} the same one, and one of them would be lost.",
+                hint="Choose a mask that keeps values apart, such as email, id.uuid or id.secret.",
+            )
+    return DocumentKeys(masks, is_jsonb=build.column.base_type == "jsonb") if masks else None
 
 
 def _build_documents(params: DocumentParams, build: Build) -> Mask:
-    root = Node()
-    for path, rule in params.paths.items():
-        node = root
-        for step in parse_path(path):
-            if step is None:
-                node.elements = node = node.elements or Node()
-            else:
-                node = node.members.setdefault(step.encode(), Node())
-        if node.mask is not None:
-            raise BadInput(f"the path {path!r} is given twice, in two spellings.")
-        assert build.nested is not None, "a plan builds nested masks"
-        try:
-            # YAML's null is the mask of that name.
-            node.mask = build.nested("null" if rule is None else rule, path)
-        except BadInput as error:
-            raise BadInput(f"at the path {path!r}: {error.message}", hint=error.hint) from None
-    return Documents(build.prf, root)
+    masks = {path: build_nested(rule, build, path, f"the path {path!r}") for path, rule in params.paths.items()}
+    return Documents(build.prf, masks, build_otherwise(params.otherwise), _key_masks(params, build))
 
 
 register(
     MaskKind(
-        "json",
-        "documents by path, with every leaf that no path names scrambled",
-        JSON,
-        DocumentParams,
-        _build_documents,
-        lossy,
-        ('{"tier": "gold", "visits": 12}', '{"tier": "xaqm", "visits": 70}'),
+        name="json",
+        group=Group.DOCUMENTS,
+        summary="documents by path, with every leaf that no path names scrambled",
+        types=JSON,
+        params=DocumentParams,
+        build=_build_documents,
+        uniqueness=lossy,
+        form=Form.KEPT,
+        examples=(
+            Example('{"tier": "gold", "visits": 12}', {"paths": {"$.tier": "keep"}}, "jsonb"),
+            Example('{"guest": {"mail": "grace@navy.mil"}}', {"paths": {"$..mail": "email"}}, "jsonb"),
+        ),
+        notes="Keys stay unless `keys` names their object. Where several paths name the same leaf, the deepest counts; "
+        "of those equally deep the one with fewer `..`, then with fewer `.*`. A boolean that is scrambled is drawn by "
+        "the whole document.",
     )
 )

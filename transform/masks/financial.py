@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transform.cmac import Prf
-from transform.masks.base import TEXT, Mask, MaskKind, NoParams, injective, register
+from transform.masks.base import TEXT, Example, Form, Group, Mask, MaskKind, NoParams, injective, register
 from transform.masks.permutation import Characters
+from transform.masks.slices import in_slices
 
 Positions = npt.NDArray[np.int64]
 
@@ -22,8 +23,10 @@ Positions = npt.NDArray[np.int64]
 
 # Shorter digit strings are no card numbers: the last four digits, an expiry date.
 _LEAST_CARD: Final = 8
-# What a digit adds to the Luhn sum, by whether its place from the right is odd.
-_LUHN: Final = np.array([range(10), [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]], dtype=np.int64)
+# What a digit adds to the Luhn sum, by its byte; 128 further on for the odd places from the right.
+_LUHN: Final = np.zeros(256, dtype=np.uint8)
+_LUHN[ord("0") : ord("9") + 1] = range(10)
+_LUHN[ord("0") + 128 : ord("9") + 129] = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]
 
 
 class Card(Mask):
@@ -34,40 +37,50 @@ class Card(Mask):
         self._prf = prf
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
+        return in_slices(values, self._apply)
+
+    def _apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         cards = Characters(values)
         digits = np.flatnonzero(cards.digits)
         bounds = np.searchsorted(digits, cards.offsets)
         long = np.flatnonzero(np.diff(bounds) >= _LEAST_CARD)
         first, check = digits[bounds[long]], digits[bounds[long + 1] - 1]
-        places = np.repeat(bounds[1:], np.diff(bounds)) - 1 - np.arange(len(digits))
-        before = self._sums(cards, digits, places & 1, bounds)[long]
+        ends = ((bounds[1:] - 1) & 1).astype(np.uint8)
+        odd = np.repeat(ends, np.diff(bounds))
+        odd[1::2] ^= 1
+        odd <<= 7
+        before = _sums(_LUHN.take(cards.data.take(digits) + odd), bounds)[long]
         cards.radix[first] = cards.radix[check] = 0
         cards.permute(self._prf)
-        after = self._sums(cards, digits, places & 1, bounds)[long]
+        after = _sums(_LUHN.take(cards.data.take(digits) + odd), bounds)[long]
         cards.data[check] = ord("0") + (cards.data[check] - ord("0") + before - after) % 10
         return cards.column()
 
-    @staticmethod
-    def _sums(cards: Characters, digits: Positions, odd: Positions, bounds: Positions) -> Positions:
-        return _sums(_LUHN[odd, cards.data[digits] - ord("0")], bounds)
 
-
-def _sums(terms: Positions, bounds: Positions) -> Positions:
+def _sums(terms: npt.NDArray[np.integer], bounds: Positions) -> Positions:
     """The sum of the terms between each two bounds."""
-    running = np.concatenate([[0], np.cumsum(terms)])
-    sums: Positions = running[bounds[1:]] - running[bounds[:-1]]
+    sums: Positions = np.diff(_running(terms)[bounds])
     return sums
+
+
+def _running(terms: npt.NDArray[np.integer]) -> Positions:
+    """The sum of the terms up to each, and of none. (Summed as they are, small ones cost ten times as much.)"""
+    running = np.zeros(len(terms) + 1, dtype=np.int64)
+    np.cumsum(terms.astype(np.int64), out=running[1:])
+    return running
 
 
 register(
     MaskKind(
-        "financial.card",
-        "a card number of the same network and form; a valid one stays valid (Luhn)",
-        TEXT,
-        NoParams,
-        lambda params, build: Card(build.prf),
-        injective,
-        ("4111 1111 1111 1111", "4929 6340 1877 2055"),
+        name="financial.card",
+        group=Group.FINANCIAL,
+        summary="a card number of the same network and form; a valid one stays valid (Luhn)",
+        types=TEXT,
+        params=NoParams,
+        build=lambda params, build: Card(build.prf),
+        uniqueness=injective,
+        form=Form.KEPT,
+        examples=(Example("4111 1111 1111 1111"),),
     )
 )
 
@@ -78,10 +91,14 @@ _LEAST_IBAN: Final = 5
 # The check digits that the standard's computation can give, 02 to 98: one for each residue.
 _LEAST_CHECK: Final = 2
 # A letter counts as two decimal digits, 10 to 35.
-_VALUE: Final = np.zeros(256, dtype=np.int64)
+_VALUE: Final = np.zeros(256, dtype=np.uint16)
 _VALUE[ord("0") : ord("9") + 1] = range(10)
 _VALUE[ord("A") : ord("Z") + 1] = _VALUE[ord("a") : ord("z") + 1] = range(10, 36)
-_POWER: Final = np.array([pow(10, exponent, 97) for exponent in range(96)], dtype=np.int64)  # 10**96 = 1 (mod 97)
+# How many that are, by a character's radix; those that stay have none.
+_WIDTH: Final = np.zeros(256, dtype=np.uint8)
+_WIDTH[[10, 26]] = 1, 2
+# Of ten modulo 97; the exponents of the longest account of letters end below 96.
+_POWER: Final = np.array([pow(10, exponent, 97) for exponent in range(96)], dtype=np.uint16)
 
 
 class Iban(Mask):
@@ -96,9 +113,12 @@ class Iban(Mask):
         self._prf = prf
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
+        return in_slices(values, self._apply)
+
+    def _apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         ibans = Characters(values)
         data = ibans.data
-        signs = np.flatnonzero((ibans.radix > 0) & (data < 0x80))
+        signs = np.flatnonzero((ibans.radix != 0) & (data < 0x80))
         bounds = np.searchsorted(signs, ibans.offsets)
         counts = np.diff(bounds)
         rows = np.flatnonzero((counts >= _LEAST_IBAN) & (counts <= _MOST_IBAN))
@@ -111,35 +131,38 @@ class Iban(Mask):
         check = (data[tens] - ord("0")) * 10 + (data[ones] - ord("0"))
         computed = (check >= _LEAST_CHECK) & (check <= _LEAST_CHECK + 96)
         weights = self._weights(ibans, signs, bounds)
-        before = _sums(_VALUE[data[signs]] * weights, bounds)[rows]
+        before = _sums(_VALUE.take(data.take(signs)) * weights, bounds)[rows]
         ibans.permute(self._prf)
-        after = _sums(_VALUE[data[signs]] * weights, bounds)[rows]
+        after = _sums(_VALUE.take(data.take(signs)) * weights, bounds)[rows]
         right = (check + before - after - _LEAST_CHECK) % 97 + _LEAST_CHECK
         data[tens[computed]] = ord("0") + right[computed] // 10
         data[ones[computed]] = ord("0") + right[computed] % 10
         return ibans.column()
 
     @staticmethod
-    def _weights(ibans: Characters, signs: Positions, bounds: Positions) -> Positions:
+    def _weights(ibans: Characters, signs: Positions, bounds: Positions) -> npt.NDArray[np.uint16]:
         """What each sign's value counts modulo 97; 0 for the country and the check digits, which the mask keeps or
-        writes itself."""
-        account = ibans.radix[signs] > 0
-        widths = account * (1 + (ibans.radix[signs] == 26))  # in decimal digits
-        ends = np.cumsum(widths)
-        last = np.repeat(np.concatenate([[0], ends])[bounds[1:]], np.diff(bounds))
+        writes itself. For what is no IBAN the weights mean nothing."""
+        widths = _WIDTH.take(ibans.radix.take(signs))
+        ends = _running(widths)
         # On its right are the account's other digits, then 4 of the country, then 2 check digits.
-        weights: Positions = account * _POWER[(last - ends + 6) % 96]
+        exponents = np.repeat(ends[bounds[1:]] + 6, np.diff(bounds)) - ends[1:]
+        weights = _POWER.take(exponents, mode="clip")
+        weights *= widths > 0
         return weights
 
 
 register(
     MaskKind(
-        "financial.iban",
-        "an account number of the same country and form; a valid one stays valid (mod 97)",
-        TEXT,
-        NoParams,
-        lambda params, build: Iban(build.prf),
-        injective,
-        ("GB82 WEST 1234 5698 7654 32", "GB17 QKXO 9402 7718 3365 08"),
+        name="financial.iban",
+        group=Group.FINANCIAL,
+        summary="an account number of the same country and form; a valid one stays valid (mod 97)",
+        types=TEXT,
+        params=NoParams,
+        build=lambda params, build: Iban(build.prf),
+        uniqueness=injective,
+        form=Form.KEPT,
+        examples=(Example("GB82 WEST 1234 5698 7654 32"),),
+        notes="National check digits inside the account number are not computed anew.",
     )
 )

@@ -5,33 +5,44 @@ An integer maps to the same integer whether its column is int4, int8, numeric or
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from math import isqrt
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field, StrictInt
 
 from capture.model import BadInput, Column, ServerFailed
 from transform.cmac import Prf, binary_buffers
-from transform.masks.base import INTEGER, TEXT, Build, Mask, MaskKind, NoParams, Uniqueness, register
-from transform.masks.choosing import TextMask, fixed_width, hexadecimal, join, merge, room
+from transform.masks.base import (
+    INTEGER,
+    TEXT,
+    Build,
+    Example,
+    Form,
+    Group,
+    Mask,
+    MaskKind,
+    NoParams,
+    Params,
+    Uniqueness,
+    register,
+)
+from transform.masks.choosing import TextMask, fixed_width, merge, room
+from transform.masks.opaque import opaque, opaque_or_fail
 from transform.masks.permutation import Characters, Numbers, feistel, permute_range, walk
 
 Rows = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
-# Text that is no identifier of the mask's kind becomes a letter and up to 32 hexadecimal digits, 16 at the least.
-_LEAST_OPAQUE: Final = 17
 
-
-def _opaque(mask: TextMask, values: pa.BinaryArray, limit: int | None) -> pa.BinaryArray:
-    return join(b"x", fixed_width(hexadecimal(mask.tags(values), min(limit or 33, 33) - 1)))
-
-
-def _text_tagged(params: NoParams, column: Column) -> Uniqueness:
+def text_tagged(params: Params, column: Column) -> Uniqueness:
+    """For masks that permute what is of their kind, and give other text a tag."""
     return Uniqueness.TAGGED if column.base_type in TEXT else Uniqueness.INJECTIVE
 
 
@@ -49,12 +60,63 @@ _LEAST_INT8, _MOST_INT8 = -(2**63), 2**63 - 1
 # Tweaks: each class of integers has a permutation of its own. Wide ones add their count of digits.
 _LOWER, _UPPER, _NEGATIVE, _WIDE, _WIDE_NEGATIVE, _BEYOND = 0, 1, 2, 0x100, 0x200, 3
 _UUID: Final = 4
+_LOWER_DECLARED, _UPPER_DECLARED, _BELOW, _ABOVE = 5, 6, 7, 8
+
+# A range of fewer integers is no place to hide in.
+_LEAST_DECLARED: Final = 100
+# The least and the greatest integer that the rules declare, both of the range.
+Declared: TypeAlias = tuple[int, int]
+
+
+class IntegerParams(Params):
+    """Which integers there are."""
+
+    range: tuple[StrictInt, StrictInt] | None = Field(
+        default=None,
+        description="The least and the greatest integer that the column may hold, as [1, 999999], where that is less "
+        "than its type holds: a CHECK constraint, or a sequence that ends.",
+    )
 
 
 def lower_half(width: int) -> int:
     """Integers from 0 up to this, of columns ``width`` (16, 32 or 64) bits wide, are permuted among themselves: a
     sequence that starts here in a copy makes no key that production's rows will take."""
     return 1 << (width - 2)
+
+
+def sequence_floor(params: Mapping[str, Any], width: int) -> int:
+    """Where a copy's sequence may start, for valid parameters of id.int: at the upper half of what is permuted."""
+    declared = IntegerParams.model_validate(params).range
+    return lower_half(width) if declared is None else _middle(declared)
+
+
+def reach(params: Mapping[str, Any], width: int, integer: int) -> tuple[int, ...]:
+    """The least and the greatest integer that id.int may make of one, for valid parameters; none if it is wider than
+    ``width``."""
+    for start, end, _ in _classes(width, IntegerParams.model_validate(params).range):
+        if start <= integer < end:
+            return start, end - 1
+    return ()
+
+
+def _middle(declared: Declared) -> int:
+    low, high = declared
+    return low + (high - low + 1) // 2
+
+
+def _classes(width: int, declared: Declared | None) -> tuple[tuple[int, int, int], ...]:
+    """The first integer, the end and the tweak of each set that is permuted within itself."""
+    half = lower_half(width)
+    if declared is None:
+        return (0, half, _LOWER), (half, 2 * half, _UPPER), (-2 * half, 0, _NEGATIVE)
+    low, high = declared
+    middle = _middle(declared)
+    return (
+        (low, middle, _LOWER_DECLARED),
+        (middle, high + 1, _UPPER_DECLARED),
+        (-2 * half, low, _BELOW),
+        (high + 1, 2 * half, _ABOVE),
+    )
 
 
 def integer_width(column: Column) -> int | None:
@@ -76,30 +138,34 @@ def _precision(column: Column) -> int | None:
     return None if column.typmod < 4 else (column.typmod - 4) >> 16 & 0xFFFF
 
 
-def permute_integers(prf: Prf, integers: Integers, width: int) -> Integers:
+def permute_integers(prf: Prf, integers: Integers, width: int, declared: Declared | None = None) -> Integers:
     """Permute int8 values so that those of ``width`` bits stay so.
 
     With ``half = lower_half(width)``, each of [0, half), [half, 2 * half) and [-2 * half, 0) is permuted within
-    itself. What is wider keeps its sign and its count of decimal digits.
+    itself; with a declared range its lower half, its upper half, and what is below and above it. What is wider keeps
+    its sign and its count of decimal digits.
     """
-    half = lower_half(width)
-    root = 1 << (width - 2) // 2
     out = np.empty_like(integers)
     wide = np.ones(len(integers), dtype=bool)
-    for start, end, size, tweak in (
-        (0, half, root, _LOWER),
-        (half, 2 * half, root, _UPPER),
-        (-2 * half, 0, 2 * root, _NEGATIVE),
-    ):
+    for start, end, tweak in _classes(width, declared):
         rows = np.flatnonzero((integers >= start) & (integers <= end - 1))
         if rows.size:
             offsets = (integers[rows] - start).view(np.uint64)  # wraps where start is int8's least: still the offset
-            out[rows] = permute_range(prf, offsets, root, size, tweak).view(np.int64) + start
+            out[rows] = _permute_below(prf, offsets, end - start, tweak).view(np.int64) + start
             wide[rows] = False
     rows = np.flatnonzero(wide)
     if rows.size:
         out[rows] = _permute_wide(prf, integers[rows], width)
     return out
+
+
+def _permute_below(prf: Prf, offsets: Numbers, size: int, tweak: int) -> Numbers:
+    """Permute the numbers of [0, size)."""
+    is_power = size.bit_count() == 1
+    left = 1 << (size.bit_length() - 1) // 2 if is_power else isqrt(size - 1) + 1
+    right = -(-size // left)
+    step = partial(permute_range, prf, left_size=left, right_size=right, tweak=tweak)
+    return step(offsets) if left * right == size else walk(offsets, step, 0, size - 1)
 
 
 def _permute_wide(prf: Prf, integers: Integers, width: int) -> Integers:
@@ -148,14 +214,15 @@ def _as_text(integers: pa.Int64Array) -> pa.BinaryArray:
 class IntegerColumn(Mask):
     """Permutes a column of int2, int4 or int8."""
 
-    def __init__(self, prf: Prf, width: int) -> None:
+    def __init__(self, prf: Prf, width: int, declared: Declared | None) -> None:
         self._prf = prf
         self._width = width
+        self._declared = declared
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         integers = pc.cast(values.view(pa.string()), pa.int64())
         nulls = integers.is_null().to_numpy(zero_copy_only=False) if values.null_count else None
-        permuted = permute_integers(self._prf, integers.fill_null(_ZERO).to_numpy(), self._width)
+        permuted = permute_integers(self._prf, integers.fill_null(_ZERO).to_numpy(), self._width, self._declared)
         return _as_text(pa.array(permuted, mask=nulls))
 
 
@@ -163,9 +230,10 @@ class IntegerText(TextMask):
     """Permutes the integers in a column of text or numeric. Other text becomes ``x`` and a tag; another numeric, or
     text without room for a tag, raises ``ServerFailed``."""
 
-    def __init__(self, prf: Prf, column: Column, width: int) -> None:
+    def __init__(self, prf: Prf, column: Column, width: int, declared: Declared | None) -> None:
         super().__init__(prf, column)
         self._width = width
+        self._declared = declared
         self._numeric = column.base_type == "numeric"
 
     def make(self, values: pa.BinaryArray) -> pa.BinaryArray:
@@ -188,23 +256,21 @@ class IntegerText(TextMask):
                 (long[~fits], pa.array(beyond, type=pa.binary())),
                 (other, self._others(values.take(pa.array(other)))),
             ]
-        permuted = _as_text(pa.array(permute_integers(self._prf, integers, self._width)))
+        permuted = _as_text(pa.array(permute_integers(self._prf, integers, self._width, self._declared)))
         return merge(len(values), (rows, permuted), *parts)
 
     def _others(self, values: pa.BinaryArray) -> pa.BinaryArray:
         if self._numeric and len(values):
             raise ServerFailed("the mask id.int met a numeric value that is no integer.")
-        if self._room is not None and self._room < _LEAST_OPAQUE and (pc.max(pc.binary_length(values)).as_py() or 0):
-            raise ServerFailed(
-                f"the mask id.int met text that is no integer, and {self._room} characters hold no tag instead.",
-            )
-        return _opaque(self, values, self._room)
+        return opaque_or_fail("id.int", "integer", self, values, self._room)
 
 
-def _build_int(params: NoParams, build: Build) -> Mask:
+def _build_int(params: IntegerParams, build: Build) -> Mask:
     column = build.column
+    if params.range is not None:
+        _check_range(params.range, build.width)
     if column.base_type in INTEGER:
-        return IntegerColumn(build.prf, min(build.width, _TYPE_WIDTH[column.base_type]))
+        return IntegerColumn(build.prf, min(build.width, _TYPE_WIDTH[column.base_type]), params.range)
     if column.base_type == "numeric" and column.scale:
         raise BadInput(f"{column.type_name} is no type of integers, and only integers can be permuted.")
     width = integer_width(column)
@@ -213,31 +279,54 @@ def _build_int(params: NoParams, build: Build) -> Mask:
             f"permuted integers of {build.width} bits do not fit into {column.type_name}.",
             hint="Widen the column, or choose a mask that keeps the length.",
         )
-    return IntegerText(build.prf, column, build.width)
+    return IntegerText(build.prf, column, build.width, params.range)
+
+
+def _check_range(declared: Declared, width: int) -> None:
+    low, high = declared
+    if high - low < _LEAST_DECLARED - 1:
+        raise BadInput(
+            f"a range of {max(high - low + 1, 0)} integers hides nothing.",
+            hint=f"Declare [least, greatest] with {_LEAST_DECLARED} integers or more, or use keep.",
+        )
+    if low < -2 * lower_half(width) or high >= 2 * lower_half(width):
+        raise BadInput(
+            f"the range is wider than integers of {width} bits, which is what all columns masked alike can hold.",
+            hint=f"Stay within [{-2 * lower_half(width)}, {2 * lower_half(width) - 1}].",
+        )
 
 
 register(
     MaskKind(
-        "id.int",
-        "another integer of the same width; no two meet",
-        INTEGER | {"numeric"} | TEXT,
-        NoParams,
-        _build_int,
-        _text_tagged,
-        ("17", "803345127"),
+        name="id.int",
+        group=Group.IDS,
+        summary="another integer of the same width; no two meet",
+        types=INTEGER | {"numeric"} | TEXT,
+        params=IntegerParams,
+        build=_build_int,
+        uniqueness=text_tagged,
+        examples=(
+            Example("17", type_name="integer"),
+            Example("17", type_name="bigint"),
+            Example("17", {"range": [1, 999_999]}, "integer"),
+        ),
+        notes="The lower half of a type's range is permuted within itself, and the copy's own sequences begin above "
+        "it. With a range of your own the same is done with its two halves; an integer outside of it stays outside, "
+        "on its side. An integer masks alike in columns of any type that a foreign key or a domain unites.",
     )
 )
 
 # --------------------------------------------------------------------------------------------------------- UUIDs
 
-_NIBBLE: Final = np.full(256, 255, dtype=np.uint8)
+# The value of a hexadecimal digit by its byte; 255 for what is none.
+HEX_VALUE: Final = np.full(256, 255, dtype=np.uint8)
 for _digit, _nibble in zip(b"0123456789abcdefABCDEF", [*range(16), *range(10, 16)], strict=True):
-    _NIBBLE[_digit] = _nibble
+    HEX_VALUE[_digit] = _nibble
 _HYPHENS: Final = [8, 13, 18, 23]
 _HEX_PLACES: Final = [place for place in range(36) if place not in _HYPHENS]
-_LOWER_HEX: Final = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
+LOWER_HEX: Final = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 _LOW_FREE: Final = np.uint64(2**62 - 1)
-_UPPER_HEX: Final = np.frombuffer(b"0123456789ABCDEF", dtype=np.uint8)
+UPPER_HEX: Final = np.frombuffer(b"0123456789ABCDEF", dtype=np.uint8)
 
 
 class Uuid(TextMask):
@@ -250,7 +339,7 @@ class Uuid(TextMask):
         text = data[offsets[sized][:, None] + np.arange(36)] if sized.size < len(values) else data[
             offsets[0] : offsets[-1]
         ].reshape(-1, 36)  # fmt: skip
-        nibbles = _NIBBLE[text[:, _HEX_PLACES]]
+        nibbles = HEX_VALUE[text[:, _HEX_PLACES]]
         capital: Flags = np.asarray(((text >= ord("A")) & (text <= ord("F"))).any(axis=1))
         small: Flags = np.asarray(((text >= ord("a")) & (text <= ord("f"))).any(axis=1))
         well = (nibbles < 16).all(axis=1) & (text[:, _HYPHENS] == ord("-")).all(axis=1)
@@ -260,14 +349,14 @@ class Uuid(TextMask):
         rows = sized[well]
         permuted = self._permute(nibbles[well])
         out = np.full((len(rows), 36), ord("-"), dtype=np.uint8)
-        out[:, _HEX_PLACES] = _LOWER_HEX[permuted]
+        out[:, _HEX_PLACES] = LOWER_HEX[permuted]
         if (upper := (capital & ~small)[well]).any():
-            out[np.ix_(upper, _HEX_PLACES)] = _UPPER_HEX[permuted[upper]]
+            out[np.ix_(upper, _HEX_PLACES)] = UPPER_HEX[permuted[upper]]
         made = fixed_width(out)
         if len(rows) == len(values):
             return made
         other = np.setdiff1d(np.arange(len(values)), rows, assume_unique=True)
-        return merge(len(values), (rows, made), (other, _opaque(self, values.take(pa.array(other)), self._room)))
+        return merge(len(values), (rows, made), (other, opaque(self, values.take(pa.array(other)), self._room)))
 
     def _permute(self, nibbles: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Permute UUIDs given as an (n, 32) matrix of their hexadecimal digits."""
@@ -291,12 +380,15 @@ def _build_uuid(params: NoParams, build: Build) -> Mask:
 
 register(
     MaskKind(
-        "id.uuid",
-        "another UUID of the same version; no two meet",
-        TEXT | {"uuid"},
-        NoParams,
-        _build_uuid,
-        _text_tagged,
-        ("5f3c6a1e-0b7d-4c2a-9e51-7d8a90b1c2d3", "c19e04d7-62fa-4b88-8d03-1f5b7a6e9c40"),
+        name="id.uuid",
+        group=Group.IDS,
+        summary="another UUID of the same version; no two meet",
+        types=TEXT | {"uuid"},
+        params=NoParams,
+        build=_build_uuid,
+        uniqueness=text_tagged,
+        form=Form.KEPT,
+        examples=(Example("5f3c6a1e-0b7d-4c2a-9e51-7d8a90b1c2d3", type_name="uuid"),),
+        notes="Version and variant stay, and nothing else: also the time that versions 1, 6 and 7 hold is hidden.",
     )
 )

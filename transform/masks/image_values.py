@@ -2,7 +2,7 @@
 
 ``to_jsonb(row)`` writes numbers, booleans, arrays and documents as JSON has them, times in ISO form with a T, and all
 else as strings of the column's text. Images that were made otherwise may hold any value as a string; it goes back as
-one.
+one. ``hstore(row)`` holds the text of every column, which stands here as a string.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ _TIMES: Final = frozenset({"timestamp", "timestamptz"})
 _BOOLEANS: Final = {b"t": b"true", b"f": b"false"}
 _ISO_UTC: Final = re.compile(rb"([^T]+)T([^+]+)\+00:00( BC)?")
 _UTC: Final = re.compile(rb"(\S+) ([^+]+)\+00( BC)?")
+_ELSEWHERE: Final = re.compile(rb"\d.*:\d\d(?:\.\d+)?[+-](?!00\Z)\d\d(?::\d\d)*(?: BC)?")
 
 
 class ImageColumn:
-    """How the values of one column stand in row images."""
+    """How the values of one column stand in row images; with ``as_text`` all are strings of the column's text."""
 
-    def __init__(self, column: Column) -> None:
+    def __init__(self, column: Column, *, as_text: bool = False) -> None:
         self._element = ImageColumn(replace(column, is_array=False)) if column.is_array else None
         self._delimiter = arraytext.delimiter_of(column.base_type)
         self._base_type = column.base_type
-        self._is_document = column.base_type in JSON and not column.is_array
+        self._is_document = column.base_type in JSON and not column.is_array and not as_text
         self._is_time = column.base_type in _TIMES and not column.is_array
         self._is_float = column.base_type in floattext.DIGITS
         self._is_boolean = column.base_type == "bool"
@@ -60,8 +61,7 @@ class ImageColumn:
             return text
         first = instead_of[:1]
         if first == b'"':
-            in_iso = self._is_time and b"T" in instead_of
-            return jsontext.quote(_iso_time(text, jsontext.unquote(instead_of)) if in_iso else text)
+            return jsontext.quote(_time_like(text, jsontext.unquote(instead_of)) if self._is_time else text)
         if first == b"[":
             return self._json_array(text, instead_of)
         if self._is_boolean and text in _BOOLEANS:
@@ -109,8 +109,8 @@ class ImageColumn:
 
 
 def _time_text(text: bytes) -> bytes | None:
-    """``2024-01-31T10:00:00+00:00`` as ``2024-01-31 10:00:00+00``."""
-    if b"T" not in text:
+    """``2024-01-31T15:30:00+05:30`` as ``2024-01-31 10:00:00+00``; None if it cannot be told what time that is."""
+    if b"T" not in text and not _ELSEWHERE.fullmatch(text):
         return text
     if match := _ISO_UTC.fullmatch(text):
         return b"%s %s+00%s" % (match[1], match[2], match[3] or b"")
@@ -120,16 +120,18 @@ def _time_text(text: bytes) -> bytes | None:
             return text.replace(b"T", b" ")
         moment = moment.astimezone(UTC)
     except (ValueError, OverflowError):  # a year that Python does not know; an offset goes with few of them
-        return None if re.search(rb"[+-]\d\d:\d\d", text) else text.replace(b"T", b" ")
+        return None if re.search(rb":[\d.]+[+-]\d\d", text) else text.replace(b"T", b" ")
     return _trimmed(moment.replace(tzinfo=None), " ") + b"+00"
 
 
-def _iso_time(text: bytes, like: bytes) -> bytes:
-    """The inverse of ``_time_text``, with the offset from UTC that ``like`` has."""
+def _time_like(text: bytes, like: bytes) -> bytes:
+    """The inverse of ``_time_text``, in the form of ``like`` and with the offset from UTC that it has."""
+    in_iso = b"T" in like
+    separator = "T" if in_iso else " "
     match = _UTC.fullmatch(text)
     if match is None:
-        return text.replace(b" ", b"T", 1)
-    if not _ISO_UTC.fullmatch(like):
+        return text.replace(b" ", separator.encode(), 1)
+    if not _ISO_UTC.fullmatch(like) and (in_iso or _ELSEWHERE.fullmatch(like)):
         try:
             zone = datetime.fromisoformat(like.decode()).tzinfo
             moment = datetime.fromisoformat(f"{text.decode()}:00").astimezone(zone)
@@ -137,8 +139,10 @@ def _iso_time(text: bytes, like: bytes) -> bytes:
             pass
         else:
             offset = moment.isoformat(timespec="microseconds")[len("2024-01-31T10:00:00.000000") :]
-            return _trimmed(moment.replace(tzinfo=None), "T") + offset.encode()
-    return b"%sT%s+00:00%s" % (match[1], match[2], match[3] or b"")
+            if not in_iso:
+                offset = offset.removesuffix(":00")
+            return _trimmed(moment.replace(tzinfo=None), separator) + offset.encode()
+    return b"%sT%s+00:00%s" % (match[1], match[2], match[3] or b"") if in_iso else text
 
 
 def _trimmed(moment: datetime, separator: str) -> bytes:

@@ -13,30 +13,35 @@ from pydantic import Field
 
 from capture.model import Column, ServerFailed
 from transform import floattext
-from transform.cmac import Bytes, Prf, binary_buffers
-from transform.masks.base import INTEGER, Build, Mask, MaskKind, Params, lossy, register
-from transform.masks.choosing import merge, per_value
+from transform.cmac import Bytes, Prf
+from transform.masks import decimals
+from transform.masks.base import (
+    NUMBER,
+    Build,
+    Example,
+    Form,
+    Group,
+    Mask,
+    MaskKind,
+    Params,
+    lossy,
+    register,
+)
+from transform.masks.choosing import merge
+from transform.masks.decimals import NO_NUMBERS, TEN_TO, Magnitudes, MoneyMask
 
-Magnitudes = npt.NDArray[np.uint64]
-
-_TEN_TO: Final = np.array([10**power for power in range(20)], dtype=np.uint64)
 # So many digits of a number are changed as one; what stands behind them in a longer one is replaced by the tag's.
 _HEAD: Final = 18
 _MOST: Final = {
     "int2": 2**15 - 1,
     "int4": 2**31 - 1,
     "int8": 2**63 - 1,
+    "money": 2**63 - 1,
     "numeric": 2**64 - 1,
     **{name: 10**digits - 1 for name, digits in floattext.DIGITS.items()},
 }
 _LAST_POWER: Final = {"float4": 38, "float8": 308}
 _WRITTEN: Final = re.compile(rb"(-?)(\d+)(?:\.(\d+))?(?:e([+-]\d+))?")
-_NO_NUMBERS: Final = frozenset({b"NaN", b"Infinity", b"-Infinity"})
-
-# Typed, or Arrow would guess their types at every call.
-_MINUS: Final = pa.scalar("-", pa.string())
-_POINT: Final = pa.scalar(".", pa.string())
-_NOTHING: Final = pa.scalar("", pa.string())
 
 
 class _Parts(NamedTuple):
@@ -76,59 +81,25 @@ class Noise(Mask):
         return merge(len(values), (rows, masked), (others, pa.array(rest, pa.binary())))
 
     def _plain(self, values: pa.BinaryArray) -> npt.NDArray[np.bool_]:
-        """Which values are written without an exponent and in few enough digits to be computed with at once."""
-        offsets, data = binary_buffers(values)
-        data = data[int(offsets[0]) : int(offsets[-1])]
-        starts = (offsets - offsets[0]).astype(np.int64)
-        digits = per_value((data >= ord("0")) & (data <= ord("9")), starts)
-        others = per_value((data != ord("-")) & (data != ord(".")), starts) - digits
-        plain: npt.NDArray[np.bool_] = (digits > 0) & (digits <= self._plain_digits) & (others == 0)
-        plain &= values.is_valid().to_numpy(zero_copy_only=False)
+        """Which values are computed with at once."""
+        plain = decimals.find_plain(values, self._plain_digits)
         return plain & (self._scale is None or self._scale >= 0)
 
     def _apply_plain(self, values: pa.BinaryArray, tags: Bytes) -> pa.BinaryArray:
-        text = values.view(pa.string())
-        points = pc.find_substring(text, ".").to_numpy(zero_copy_only=False)
-        scales = np.where(points < 0, 0, pc.binary_length(text).to_numpy(zero_copy_only=False) - points - 1)
-        any_scale = bool((scales > 0).any())
-        numbers = pc.cast(pc.replace_substring(text, ".", "") if any_scale else text, pa.int64()).to_numpy()
-        signs = pc.starts_with(text, "-")
+        numbers, scales = decimals.read(values)
+        signs = pc.starts_with(values.view(pa.string()), "-")
         sizes = np.abs(numbers).view(np.uint64)  # right for -2**63 too
-        if self._is_float:
-            # Digits past those that any number of the type holds are dropped; they are decimals.
-            surplus = np.maximum(_count_digits(sizes) - floattext.DIGITS[self._base_type], 0)
-            sizes, scales = sizes // _TEN_TO[surplus], scales - surplus
-        moved = self._move(sizes, self._limits(sizes), tags)
-        # Written without the sign, which would be lost where the part before the point is 0.
-        if not any_scale:
-            return pc.binary_join_element_wise(
-                pc.if_else(signs, _MINUS, _NOTHING), pc.cast(pa.array(moved), pa.string()), _NOTHING
-            ).view(pa.binary())
-        unit = _TEN_TO[scales]
-        whole = moved // unit
-        # A 1 in front keeps the zeros that the decimals start with.
-        decimals = pc.utf8_slice_codeunits(pc.cast(pa.array(moved - whole * unit + unit), pa.string()), 1)
-        point = pc.if_else(pa.array(scales > 0), _POINT, _NOTHING)
-        written = pc.binary_join_element_wise(
-            pc.if_else(signs, _MINUS, _NOTHING), pc.cast(pa.array(whole), pa.string()), point, decimals, _NOTHING
-        )
         if not self._is_float:
-            return written.view(pa.binary())
-        trimmed = pc.ascii_rtrim(pc.ascii_rtrim(written, "0"), ".")
-        shortest = pc.if_else(pa.array(scales > 0), trimmed, written).view(pa.binary())
-        small = np.flatnonzero((whole == 0) & (scales > 3))
-        if not small.size:
-            return shortest
-        # Perhaps so small that it takes an exponent.
-        parts = zip(signs.take(pa.array(small)).to_pylist(), moved[small].tolist(), scales[small].tolist(), strict=True)
-        again = [floattext.write(sign, size, -scale, self._base_type) for sign, size, scale in parts]
-        others = np.setdiff1d(np.arange(len(values)), small)
-        return merge(len(values), (others, shortest.take(pa.array(others))), (small, pa.array(again, type=pa.binary())))
+            return decimals.write(signs, self._move(sizes, self._limits(sizes), tags), scales)
+        # Digits past those that any number of the type holds are dropped; they are decimals.
+        surplus = np.maximum(_count_digits(sizes) - floattext.DIGITS[self._base_type], 0)
+        sizes, scales = sizes // TEN_TO[surplus], scales - surplus
+        return decimals.write_floats(signs, self._move(sizes, self._limits(sizes), tags), scales, self._base_type)
 
     def _limits(self, sizes: Magnitudes) -> Magnitudes:
         if self._scale is None:
             return np.full(len(sizes), _MOST[self._base_type], dtype=np.uint64)
-        limits: Magnitudes = _TEN_TO[_count_digits(sizes)] - np.uint64(1)
+        limits: Magnitudes = TEN_TO[_count_digits(sizes)] - np.uint64(1)
         return limits
 
     def _move(self, sizes: Magnitudes, limits: Magnitudes, tags: Bytes) -> Magnitudes:
@@ -155,7 +126,7 @@ class Noise(Mask):
         ]
 
     def _parts(self, value: bytes | None) -> _Parts | None:
-        if value is None or value in _NO_NUMBERS:
+        if value is None or value in NO_NUMBERS:
             return None
         match = _WRITTEN.fullmatch(value)
         if match is None:
@@ -195,27 +166,31 @@ class Noise(Mask):
 
 
 def _count_digits(sizes: Magnitudes) -> npt.NDArray[np.int64]:
-    return np.searchsorted(_TEN_TO, sizes, side="right")
+    return np.searchsorted(TEN_TO, sizes, side="right")
 
 
 class NoiseParams(Params):
-    """``ratio`` is by what part of itself a number moves at most."""
+    """How far."""
 
-    ratio: float = Field(default=0.1, gt=0, lt=1)
+    ratio: float = Field(default=0.1, gt=0, lt=1, description="By what part of itself a number moves at most.")
 
 
-def _build_noise(params: NoiseParams, build: Build) -> Mask:
-    return Noise(build.prf, params.ratio, build.column)
+def build_noise(params: NoiseParams, build: Build) -> Mask:
+    """The mask for a column of any type of numbers."""
+    noise = Noise(build.prf, params.ratio, build.column)
+    return MoneyMask(noise) if build.column.base_type == "money" else noise
 
 
 register(
     MaskKind(
-        "number.noise",
-        "a number near by, with the same sign and decimals",
-        INTEGER | {"numeric", "float4", "float8"},
-        NoiseParams,
-        _build_noise,
-        lossy,
-        ("1249.50", "1187.03"),
+        name="number.noise",
+        group=Group.NUMBERS,
+        summary="a number near by, with the same sign and decimals",
+        types=NUMBER,
+        params=NoiseParams,
+        build=build_noise,
+        uniqueness=lossy,
+        form=Form.KEPT,
+        examples=(Example("1249.50", type_name="numeric"),),
     )
 )

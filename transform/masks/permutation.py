@@ -98,8 +98,8 @@ class Characters:
         offsets, data = binary_buffers(values)
         self.offsets: npt.NDArray[np.int64] = (offsets - offsets[0]).astype(np.int64)
         self.data: Bytes = data[offsets[0] : offsets[-1]].copy()
-        self.radix: Bytes = _RADIX[self.data]
-        self.first: Bytes = _FIRST[self.data]
+        self.radix: Bytes = _RADIX.take(self.data)
+        self.first: Bytes = _FIRST.take(self.data)
         self._values = values
         beyond = self.radix == 64
         if beyond.any():
@@ -120,8 +120,8 @@ class Characters:
         Up to 20 of a value are permuted as one number; more are cut into pieces of equal size first. The case of
         letters plays no part.
         """
-        moving = np.flatnonzero(self.radix)
-        radix = self.radix[moving]
+        moving = np.flatnonzero(self.radix != 0)
+        radix, first = self.radix.take(moving), self.first.take(moving)
         counts = np.diff(np.searchsorted(moving, self.offsets))
         pieces = -(-counts // _TOGETHER)
         # The piece's number in its value; it and the value's count of characters decide the piece's size.
@@ -131,11 +131,12 @@ class Characters:
         halves = np.column_stack([length // 2, length - length // 2]).reshape(-1)
 
         # One row for each half, its characters to the left.
-        inside = np.arange(halves.max(initial=0)) < halves[:, None]
-        symbols = np.zeros(inside.shape, dtype=np.uint8)
-        symbols[inside] = self.data[moving] - self.first[moving]
-        radixes = np.ones(inside.shape, dtype=np.uint8)
-        radixes[inside] = radix
+        shape = len(halves), int(halves.max(initial=0))
+        inside = np.flatnonzero(np.arange(shape[1]) < halves[:, None])
+        symbols = np.zeros(shape, dtype=np.uint8)
+        symbols.reshape(-1)[inside] = self.data.take(moving) - first
+        radixes = np.ones(shape, dtype=np.uint8)
+        radixes.reshape(-1)[inside] = radix
         symbols, radixes = np.ascontiguousarray(symbols.T), np.ascontiguousarray(radixes.T).astype(np.uint64)
         number, size = np.zeros(len(halves), dtype=np.uint64), np.ones(len(halves), dtype=np.uint64)
         for symbol, base in zip(symbols, radixes, strict=True):
@@ -148,7 +149,7 @@ class Characters:
             rest = number // base
             symbol[:] = number - rest * base
             number = rest
-        self.data[moving] = np.ascontiguousarray(symbols.T)[inside] + self.first[moving]
+        self.data[moving] = np.ascontiguousarray(symbols.T).reshape(-1).take(inside) + first
 
     def column(self) -> pa.BinaryArray:
         """The column as it is now; NULL where it was NULL."""

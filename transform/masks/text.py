@@ -9,7 +9,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transform.cmac import Prf, binary_buffers
-from transform.masks.base import TEXT, Build, Mask, MaskKind, NoParams, lossy, register
+from transform.masks.base import (
+    TEXT,
+    Build,
+    Example,
+    Group,
+    Mask,
+    MaskKind,
+    NoParams,
+    lossy,
+    register,
+)
 from transform.masks.choosing import below, lanes, per_value
 
 _WORDS: Final = """lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et
@@ -79,12 +89,13 @@ def _build_lorem(params: NoParams, build: Build) -> Mask:
 
 register(
     MaskKind(
-        "text.lorem",
-        "Latin words of the same length, with the same line breaks",
-        TEXT,
-        NoParams,
-        _build_lorem,
-        lossy,
-        ("Ask for Mr Keller at the desk", "Velit esse cillum dolore eu ."),
+        name="text.lorem",
+        group=Group.TEXT,
+        summary="Latin words of the same length, with the same line breaks",
+        types=TEXT,
+        params=NoParams,
+        build=_build_lorem,
+        uniqueness=lossy,
+        examples=(Example("Ask for Mr Keller at the desk"),),
     )
 )

@@ -1,0 +1,68 @@
+"""Leaves that the rules do not name are counted by path, and no value is ever shown."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from fix_masks import mask_of, masked
+
+from transform.cmac import Prf
+from transform.masks.document_keys import DocumentKeys
+from transform.masks.documents import Documents
+from transform.masks.unknown_leaves import unknown_leaves
+
+KEEP = mask_of("keep")
+
+
+def counted(documents: list[Any], paths: list[str], keys: list[str] | None = None) -> dict[str, int]:
+    own = DocumentKeys({path: mask_of("email") for path in keys}, is_jsonb=True) if keys else None
+    mask = Documents(Prf(bytes(16)), dict.fromkeys(paths, KEEP), keys=own)
+    return unknown_leaves(mask, [json.dumps(document).encode() for document in documents])
+
+
+@pytest.mark.parametrize(
+    ("documents", "paths", "counts"),
+    [
+        ([{"a": 1, "b": "x", "c": None}], ["$.a"], {"$.b": 1}),
+        ([{"a": {"b": [1, 2, {"c": True}]}}] * 3, [], {"$.a.b[*]": 6, "$.a.b[*].c": 3}),
+        ([{"a": {"b": 1, "c": [2]}}], ["$.a"], {}),
+        ([{"a": {"b": 1, "c": [2]}}], ["$..b"], {"$.a.c[*]": 1}),
+        (["x", 5, [], {}, None], [], {"$": 2}),
+        ([{"grace@navy.mil": 1, "name": 2}], [], {"$.*": 2}),
+        ([{"of": {"+49 30 123": {"sum": 1}}}], [], {"$.of.*.sum": 1}),
+        ([{"k20240131": 1}], [], {"$.*": 1}),
+    ],
+)
+def test_leaves_are_counted_by_path(documents: list[Any], paths: list[str], counts: dict[str, int]) -> None:
+    """Elements count together, and so do keys that do not look like names."""
+    assert counted(documents, paths) == counts
+
+
+def test_many_keys_are_one_path() -> None:
+    """An object with many keys is a map, whichever came first; what lies below is counted together."""
+    names = [f"{first}{second}" for first in "abcdef" for second in "uvwxyz"]
+    documents: list[Any] = [{"few": {"x": 1}, "many": {name: {"sum": 1}}} for name in names]
+    expected = {"$.few.x": 36, "$.many.*.sum": 36}
+    assert counted(documents, []) == counted(documents[::-1], []) == expected
+    assert counted([{"list": names, **dict.fromkeys(names, 1)}], []) == {"$.*": 36, "$.*[*]": 36}
+
+
+def test_keys_that_are_data_are_not_shown() -> None:
+    """The rules say so of the object."""
+    documents: list[Any] = [{"by": {"grace": 1, "ada": {"x": 2}}}]
+    assert counted(documents, []) == {"$.by.grace": 1, "$.by.ada.x": 1}
+    assert counted(documents, [], ["$.by"]) == {"$.by.*": 1, "$.by.*.x": 1}
+
+
+def test_what_is_counted_is_what_is_scrambled() -> None:
+    """Leaves that change where every named one is kept are those that are counted."""
+    document = {"a": "secret", "b": {"c": "hidden", "d": ["other", 123456]}, "e": "kept"}
+    mask = Documents(Prf(bytes(16)), {"$.e": KEEP, "$.b.c": KEEP})
+    (out,) = masked(mask, [json.dumps(document).encode()])
+    after = json.loads(out or b"")
+    assert (after["e"], after["b"]["c"]) == ("kept", "hidden")
+    assert (after["a"], *after["b"]["d"]) != ("secret", "other", 123456)
+    assert unknown_leaves(mask, [json.dumps(document).encode()]) == Counter({"$.a": 1, "$.b.d[*]": 2})

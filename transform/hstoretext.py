@@ -1,0 +1,48 @@
+"""PostgreSQL's text of hstore, ``"a"=>"1", "b"=>NULL``: read into its pairs, written as ``hstore_out`` writes it.
+
+hstore keeps its pairs in the order of their keys, first by length, then byte by byte, and each key once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+# A key and its value; None for NULL.
+Pair: TypeAlias = tuple[bytes, bytes | None]
+
+_INSIDE: Final = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
+_PAIR: Final = re.compile(rb'"(%s)"=>(?:"(%s)"|(NULL))(?:, (?=")|\Z)' % (_INSIDE, _INSIDE), re.DOTALL)
+_ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
+_TO_ESCAPE: Final = re.compile(rb'(["\\])')
+
+
+def parse(value: bytes) -> list[Pair]:
+    """The pairs, as they stand. Raises ``ValueError``, without the value, if it is no hstore."""
+    pairs: list[Pair] = []
+    position = 0
+    while position < len(value):
+        match = _PAIR.match(value, position)
+        if match is None:
+            raise ValueError("not the text of an hstore")
+        key, text, null = match.groups()
+        pairs.append((_unescape(key), None if null else _unescape(text)))
+        position = match.end()
+    return pairs
+
+
+def write(pairs: Iterable[Pair]) -> bytes:
+    """The text of these pairs, which stand in hstore's order."""
+    return b", ".join(
+        b'"%s"=>NULL' % _escape(key) if text is None else b'"%s"=>"%s"' % (_escape(key), _escape(text))
+        for key, text in pairs
+    )
+
+
+def _unescape(inside: bytes) -> bytes:
+    return _ESCAPED.sub(rb"\1", inside) if b"\\" in inside else inside
+
+
+def _escape(text: bytes) -> bytes:
+    return _TO_ESCAPE.sub(rb"\\\1", text)

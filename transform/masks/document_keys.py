@@ -1,0 +1,120 @@
+"""Keys of documents that are data: objects that map a person's address to a balance, say.
+
+Their keys are masked as a column's values are. A jsonb object keeps its members in the order of their keys, first by
+length, then byte by byte, so its members are put in order anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import pyarrow as pa
+
+from transform import jsontext
+from transform.jsonpath import Node, compile_paths
+from transform.masks.base import Mask
+from transform.masks.basic import Keep
+
+_SEPARATOR: Final = b", "
+
+
+@dataclass(slots=True)
+class _Object:
+    """An object whose keys are masked: of each member the piece that it begins with and that of its key; and the piece
+    that the object ends with."""
+
+    members: list[int] = field(default_factory=list)
+    keys: list[int] = field(default_factory=list)
+    end: int = 0
+
+
+class DocumentKeys:
+    """Masks the keys of the objects at paths. The masks keep values apart."""
+
+    def __init__(self, masks: Mapping[str, Mask], *, is_jsonb: bool) -> None:
+        self._by_path = dict(masks)
+        self._masks = list(masks.values())
+        self._is_jsonb = is_jsonb
+        self.root = compile_paths(list(masks))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The root may hold itself, many times over.
+        return _rebuild, (self._by_path, self._is_jsonb)
+
+    def mask(self, documents: Sequence[bytes | None]) -> list[bytes | None]:
+        """Documents with their keys masked; all else stays."""
+        pieces: list[bytes] = []
+        ends: list[int] = []
+        objects: list[_Object] = []
+        keys: dict[int, list[int]] = {number: [] for number in range(len(self._masks))}
+        for document in documents:
+            if document is not None:
+                self._cut(document, pieces, objects, keys)
+            ends.append(len(pieces))
+        for number, places in keys.items():
+            if places and type(self._masks[number]) is not Keep:
+                texts = pa.array([jsontext.unquote(pieces[place]) for place in places], pa.binary())
+                for place, text in zip(places, self._masks[number].apply(texts).to_pylist(), strict=True):
+                    pieces[place] = jsontext.quote(text)
+        if self._is_jsonb:
+            # Objects inside others end first, and are put in order first.
+            for one in objects:
+                _order(one, pieces)
+        masked: list[bytes | None] = []
+        start = 0
+        for document, end in zip(documents, ends, strict=True):
+            masked.append(None if document is None else b"".join(pieces[start:end]))
+            start = end
+        return masked
+
+    def _cut(self, document: bytes, pieces: list[bytes], objects: list[_Object], keys: Mapping[int, list[int]]) -> None:
+        above: list[tuple[Node | None, bool, _Object | None]] = []
+        node: Node | None = None
+        in_object = False
+        own: _Object | None = None
+        position = 0
+        for match in jsontext.TOKEN.finditer(document):
+            lead, key, string, scalar, opening, closing = match.groups(b"")
+            position = match.end()
+            if closing:
+                if own is not None and own.members:
+                    own.end = len(pieces)
+                    objects.append(own)
+                pieces += lead, closing
+                node, in_object, own = above.pop()
+                continue
+            if own is not None and key:
+                assert node is not None
+                assert node.path is not None
+                before, _, after = lead.partition(key)
+                own.members.append(len(pieces))
+                own.keys.append(len(pieces) + 1)
+                keys[node.path].append(len(pieces) + 1)
+                pieces += before, key, after
+            else:
+                pieces.append(lead)
+            child = self.root if not above else None
+            if above and node is not None:
+                child = node.member(jsontext.unquote(key)) if in_object else node.elements
+            if opening:
+                above.append((node, in_object, own))
+                node, in_object = child, opening == b"{"
+                own = _Object() if in_object and child is not None and child.path is not None else None
+            pieces.append(opening or string or scalar)
+        pieces.append(document[position:])
+
+
+def _rebuild(masks: Mapping[str, Mask], is_jsonb: bool) -> DocumentKeys:
+    return DocumentKeys(masks, is_jsonb=is_jsonb)
+
+
+def _order(one: _Object, pieces: list[bytes]) -> None:
+    """Put an object's members in jsonb's order."""
+    members: dict[bytes, bytes] = {}
+    for begin, key, end in zip(one.members, one.keys, [*one.members[1:], one.end], strict=True):
+        members[jsontext.unquote(pieces[key])] = b"".join(pieces[begin + 1 : end])
+    ordered = sorted(members, key=lambda key: (len(key), key))
+    first = one.members[0]
+    pieces[first : one.end] = [_SEPARATOR.join(map(members.__getitem__, ordered)), *[b""] * (one.end - first - 1)]
