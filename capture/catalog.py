@@ -7,11 +7,12 @@ the system are left out, and so are objects that belong to an extension: ``CREAT
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from capture.model import (
     Catalog,
+    Check,
     Column,
     ColumnName,
     ForeignKey,
@@ -37,7 +38,7 @@ SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relpe
        coalesce(pg_relation_size(c.oid) / current_setting('block_size')::bigint, 0) AS pages,
        coalesce(pg_table_size(c.oid), 0) AS bytes,
        obj_description(c.oid, 'pg_class'),
-       CASE WHEN c.relispartition THEN pg_partition_root(c.oid)::oid::bigint END
+       CASE WHEN c.relispartition THEN pg_partition_root(c.oid)::oid::bigint END, pg_get_partkeydef(c.oid)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p', 'f') AND {_OURS}
  ORDER BY n.nspname, c.relname"""
@@ -45,22 +46,45 @@ SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relpe
 _COLUMNS: Final = f"""
 SELECT a.attrelid::bigint, a.attname::text, a.attnum::int, a.atttypid::bigint, a.atttypmod,
        format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef, a.attgenerated::text, a.attidentity::text,
-       col_description(a.attrelid, a.attnum)
+       col_description(a.attrelid, a.attnum), pg_get_expr(d.adbin, d.adrelid), coalesce(l.collisdeterministic, true)
   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated <> ''
+  LEFT JOIN pg_collation l ON l.oid = a.attcollation
  WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped AND {_OURS}
  ORDER BY a.attrelid, a.attnum"""
 
 _TYPES: Final = """
 SELECT t.oid::bigint, t.typname::text, t.typtype::text, t.typcategory::text, t.typelem::bigint,
-       t.typbasetype::bigint, t.typtypmod, t.typlen::int
+       t.typbasetype::bigint, t.typtypmod, t.typlen::int, t.typnotnull
   FROM pg_type t"""
 
 _ENUMS: Final = "SELECT e.enumtypid::bigint, e.enumlabel::text FROM pg_enum e ORDER BY e.enumtypid, e.enumsortorder"
 
+_DOMAIN_CHECKS: Final = """
+SELECT k.contypid::bigint, k.conname::text, pg_get_expr(k.conbin, 0) FROM pg_constraint k
+ WHERE k.contype = 'c' AND k.contypid <> 0 ORDER BY k.contypid, k.conname"""
+
+# NOT ENFORCED, since PostgreSQL 18, promises nothing.
+_CHECKS: Final = f"""
+SELECT k.conrelid::bigint, k.conname::text, pg_get_expr(k.conbin, k.conrelid), coalesce(k.conkey, '{{}}')::int[]
+  FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE k.contype = 'c' AND pg_get_constraintdef(k.oid) NOT LIKE '% NOT ENFORCED' AND {_OURS}
+ ORDER BY k.conrelid, k.conname"""
+
+# By to_jsonb, because PostgreSQL knows NULLS NOT DISTINCT only since 15.
+_LABELS: Final = """
+SELECT s.objoid::bigint, s.objsubid::int, s.label::text FROM pg_seclabel s
+ WHERE s.classoid = 'pg_class'::regclass AND s.objsubid > 0 AND s.provider = 'anon'"""
+
 _INDEXES: Final = f"""
 SELECT i.indrelid::bigint, x.relname::text, i.indkey::text, i.indnkeyatts::int, i.indisprimary, i.indisunique,
-       i.indisexclusion, i.indisreplident, i.indimmediate, pg_get_expr(i.indexprs, i.indrelid) AS expressions,
-       pg_get_expr(i.indpred, i.indrelid) AS predicate
+       i.indisexclusion, i.indisreplident, i.indimmediate, pg_get_expr(i.indpred, i.indrelid) AS predicate,
+       array(SELECT pg_get_indexdef(i.indexrelid, k, false) FROM generate_series(1, i.indnkeyatts::int) k
+              WHERE i.indkey[k - 1] = 0 ORDER BY k) AS expressions,
+       coalesce(to_jsonb(i) ->> 'indnullsnotdistinct', 'false') = 'true' AS nulls_not_distinct,
+       array(SELECT o.oprname::text FROM pg_constraint e, unnest(e.conexclop) WITH ORDINALITY AS u(oid, place)
+               JOIN pg_operator o ON o.oid = u.oid WHERE e.conindid = i.indexrelid AND e.contype <> 'f'
+              ORDER BY u.place) AS operators
   FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_class x ON x.oid = i.indexrelid
  WHERE (i.indisunique OR i.indisexclusion) AND i.indisready AND (i.indisvalid OR c.relkind = 'p') AND {_OURS}
@@ -123,20 +147,24 @@ _LEFT_OUT: Final = {
 async def read_catalog(connection: SourceConnection) -> Catalog:
     """Read the catalog. Raises ``ServerFailed``."""
     server = (await connection.fetch(_SERVER))[0]
-    types = _Types(await connection.fetch(_TYPES), await connection.fetch(_ENUMS))
+    domain_checks = await connection.fetch(_DOMAIN_CHECKS)
+    types = _Types(await connection.fetch(_TYPES), await connection.fetch(_ENUMS), domain_checks)
     columns: dict[int, list[Column]] = {}
+    labels = {(oid, attnum): label for oid, attnum, label in await connection.fetch(_LABELS)}
     for oid, *fields in await connection.fetch(_COLUMNS):
-        columns.setdefault(oid, []).append(types.column(*fields))
+        column = types.column(*fields)
+        columns.setdefault(oid, []).append(replace(column, anon_label=labels.get((oid, column.attnum))))
     rows = await connection.fetch(_TABLES)
     names = {row[0]: TableName(row[1], row[2]) for row in rows}
     indexes = _indexes(await connection.fetch(_INDEXES), columns)
+    checks = _checks(await connection.fetch(_CHECKS), columns)
     parents: dict[int, list[TableName]] = {}
     for child, parent in await connection.fetch(_INHERITANCE):
         if parent in names:
             parents.setdefault(child, []).append(names[parent])
     tables: dict[TableName, Table] = {}
     left_out: dict[TableName, str] = {}
-    for oid, _, _, kind, persistence, identity, _, row_security, tuples, pages, size, comment, root in rows:
+    for oid, _, _, kind, persistence, identity, _, row_security, tuples, pages, size, comment, root, divided in rows:
         reason = _LEFT_OUT.get("f" if kind == "f" else persistence)
         if reason is not None:
             left_out[names[oid]] = reason
@@ -155,6 +183,8 @@ async def read_catalog(connection: SourceConnection) -> Catalog:
             estimated_rows=max(tuples, 0),
             row_security=row_security,
             comment=comment,
+            checks=tuple(checks.get(oid, ())),
+            partition_key=divided,
         )
     return Catalog(
         system_identifier=server[0],
@@ -178,6 +208,7 @@ class _Type:
     base: int
     typmod: int
     length: int
+    not_null: bool
 
     @property
     def is_true_array(self) -> bool:
@@ -187,11 +218,27 @@ class _Type:
 class _Types:
     """Resolves domains to their base and arrays to their element."""
 
-    def __init__(self, rows: Iterable[Any], enums: Iterable[Any]) -> None:
+    def __init__(self, rows: Iterable[Any], enums: Iterable[Any], checks: Iterable[Any]) -> None:
         self._types = {oid: _Type(*fields) for oid, *fields in rows}
         self._labels: dict[int, tuple[str, ...]] = {}
         for oid, label in enums:
             self._labels[oid] = (*self._labels.get(oid, ()), label)
+        self._checks: dict[int, tuple[Check, ...]] = {}
+        for oid, name, expression in checks:
+            self._checks[oid] = (*self._checks.get(oid, ()), Check(name, expression))
+
+    def _domains(self, oid: int, *, of_elements: bool) -> list[int]:
+        """The domains over a type; with ``of_elements`` also those under an array."""
+        found = []
+        while True:
+            described = self._types[oid]
+            if described.kind == "d":
+                found.append(oid)
+                oid = described.base
+            elif of_elements and described.is_true_array:
+                oid = described.element
+            else:
+                return found
 
     def _base(self, oid: int, typmod: int) -> tuple[int, int]:
         """Under all domains: the base type, and its modifier."""
@@ -213,6 +260,8 @@ class _Types:
         generated: str,
         identity: str,
         comment: str | None,
+        expression: str | None,
+        deterministic: bool,
     ) -> Column:
         base_oid, base_typmod = self._base(oid, typmod)
         is_array = self._types[base_oid].is_true_array
@@ -231,12 +280,17 @@ class _Types:
             max_length=base_typmod - 4 if base.name in ("varchar", "bpchar") and base_typmod >= 4 else None,
             # The scale is the lower 11 bits of the modifier, signed since PostgreSQL 15.
             scale=((base_typmod - 4 & 0x7FF) ^ 0x400) - 0x400 if base.name == "numeric" and base_typmod >= 4 else None,
-            not_null=not_null,
+            not_null=not_null or any(self._types[domain].not_null for domain in self._domains(oid, of_elements=False)),
             has_default=has_default or bool(identity),
             generated=generated,
             identity=identity,
             enum_labels=self._labels.get(base_oid, ()),
             comment=comment,
+            expression=expression,
+            checks=tuple(
+                check for domain in self._domains(oid, of_elements=True) for check in self._checks.get(domain, ())
+            ),
+            deterministic=deterministic,
         )
 
 
@@ -247,8 +301,11 @@ def _column_names(columns: dict[int, list[Column]], oid: int, attnums: Iterable[
 
 def _indexes(rows: Iterable[Any], columns: dict[int, list[Column]]) -> dict[int, list[Index]]:
     found: dict[int, list[Index]] = {}
-    for oid, name, keys, count, primary, unique, exclusion, identity, immediate, expressions, predicate in rows:
+    for oid, name, keys, count, *flags, predicate, expressions, nulls_not_distinct, operators in rows:
+        primary, unique, exclusion, identity, immediate = flags
         attnums = [int(text) for text in keys.split()][:count]
+        # An expression's number is 0: they come last.
+        by_key = sorted(zip(attnums, operators, strict=False), key=lambda pair: pair[0] == 0)
         found.setdefault(oid, []).append(
             Index(
                 name=name,
@@ -258,10 +315,21 @@ def _indexes(rows: Iterable[Any], columns: dict[int, list[Column]]) -> dict[int,
                 is_exclusion=exclusion,
                 is_replica_identity=identity,
                 is_immediate=immediate,
-                expressions=expressions,
+                expressions=tuple(expressions),
                 predicate=predicate,
+                operators=tuple(operator for _, operator in by_key),
+                nulls_distinct=not nulls_not_distinct,
             )
         )
+    return found
+
+
+def _checks(rows: Iterable[Any], columns: dict[int, list[Column]]) -> dict[int, list[Check]]:
+    found: dict[int, list[Check]] = {}
+    for oid, name, expression, attnums in rows:
+        # 0 stands for the whole row.
+        read = [column.attnum for column in columns.get(oid, ())] if 0 in attnums else attnums
+        found.setdefault(oid, []).append(Check(name, expression, _column_names(columns, oid, read)))
     return found
 
 

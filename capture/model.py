@@ -205,13 +205,26 @@ class ReplicaIdentity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """A CHECK constraint that the server enforces, as SQL; ``columns`` are those that it reads. That of a domain reads
+    VALUE, and has none."""
+
+    name: str
+    expression: str
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
     """One column as the catalog describes it.
 
     ``type_name`` is what ``format_type`` prints, for people and for casts. ``base_type`` is the ``typname`` under
     domains and, for arrays, of the element (``is_array`` tells); masks accept or refuse by it. ``kind`` is its
     ``typtype``: b(ase), c(omposite), e(num), r(ange), m(ultirange). ``max_length`` is n of varchar(n) and char(n),
-    also under a domain. ``generated`` is '' or s(tored) or v(irtual); ``identity`` is '' or a(lways) or d(efault).
+    also under a domain. ``generated`` is '' or s(tored) or v(irtual), and ``expression`` what it is computed by;
+    ``identity`` is '' or a(lways) or d(efault). ``not_null`` and ``checks`` hold of the type's domains too, ``checks``
+    of them only. Where the collation is not ``deterministic``, different texts may be equal.
+    ``anon_label`` is the security label that PostgreSQL Anonymizer reads.
     """
 
     name: str
@@ -230,12 +243,17 @@ class Column:
     identity: str = ""
     enum_labels: tuple[str, ...] = ()
     comment: str | None = None
+    expression: str | None = None
+    checks: tuple[Check, ...] = ()
+    deterministic: bool = True
+    anon_label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A unique, primary or exclusion index. ``columns`` names its plain key columns; ``expressions`` tells that
-    there are others; ``predicate`` that it is partial."""
+    """A unique, primary or exclusion index. ``columns`` names its plain key columns, ``expressions`` are its other
+    keys as SQL; ``predicate`` tells that it is partial. ``operators`` are those by which an exclusion compares the
+    columns, then the expressions. Without ``nulls_distinct`` NULL is one value among others."""
 
     name: str
     columns: tuple[str, ...]
@@ -244,8 +262,10 @@ class Index:
     is_exclusion: bool = False
     is_replica_identity: bool = False
     is_immediate: bool = True
-    expressions: str | None = None
+    expressions: tuple[str, ...] = ()
     predicate: str | None = None
+    operators: tuple[str, ...] = ()
+    nulls_distinct: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +283,8 @@ class ForeignKey:
 class Table:
     """A permanent table (kind r) or a partitioned root or branch (kind p), with its columns in attnum order.
 
-    ``root`` is the topmost partitioned table of a partition, else None; rules are looked up under it. ``pages`` and
+    ``root`` is the topmost partitioned table of a partition, else None; rules are looked up under it.
+    ``partition_key`` is how a partitioned table's rows are divided, as in ``RANGE (day)``. ``pages`` and
     ``estimated_rows`` are the planner's figures; ``bytes`` includes TOAST, not indexes.
     """
 
@@ -280,6 +301,8 @@ class Table:
     estimated_rows: int = 0
     row_security: bool = False
     comment: str | None = None
+    checks: tuple[Check, ...] = ()
+    partition_key: str | None = None
 
     @property
     def copied_columns(self) -> tuple[Column, ...]:
@@ -378,10 +401,12 @@ class DatabaseIdentity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """Tables that one TRUNCATE emptied. ``order`` is its place among the changes of the window."""
+    """Tables that one TRUNCATE emptied. ``order`` is its place among the changes of the window. With ``is_alone`` it
+    emptied others too, which are not told here and may refer to these."""
 
     order: int
     tables: tuple[TableName, ...]
+    is_alone: bool = False
 
 
 class OldImage(IntEnum):

@@ -157,12 +157,20 @@ def _cost(key: tuple[bytes | None, ...]) -> int:
 
 class SlotReader:
     """A slot that is read from ``start`` on into ``touched``; an async context manager, which keeps the slot while the
-    context is. All methods raise ``ServerFailed``."""
+    context is. ``session`` is one that ends with the context, as it must be for the slot that it made for itself;
+    without one a session is opened. All methods raise ``ServerFailed``."""
 
     def __init__(
-        self, address: SourceAddress, slot: str, start: Lsn, publications: tuple[str, ...], touched: Touched
+        self,
+        address: SourceAddress,
+        slot: str,
+        start: Lsn,
+        publications: tuple[str, ...],
+        touched: Touched,
+        session: ReplicationSession | None = None,
     ) -> None:
         self._address = address
+        self._session = session
         self._slot = slot
         self._start = start
         self._publications = publications
@@ -171,7 +179,8 @@ class SlotReader:
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
-            session = await stack.enter_async_context(await ReplicationSession.open(self._address, "clone"))
+            session = self._session or await ReplicationSession.open(self._address, "clone")
+            await stack.enter_async_context(session)
             stream = await session.start(self._slot, self._start, self._publications, _PROTOCOL)
             self._stream = await stack.enter_async_context(stream)
             self._stack = stack.pop_all()

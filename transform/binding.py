@@ -10,31 +10,50 @@ mean nothing beyond ASCII. What the rules themselves write must be text that pro
 
 from __future__ import annotations
 
-import codecs
-import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
-from capture.model import BadInput, Catalog, Column, ColumnName, Index
+from capture.model import BadInput, Catalog, Column, ColumnName, Sequence, TableName, quote_identifier
 from transform.arraytext import delimiter_of
 from transform.cmac import Prf
+from transform.conditional import ConditionalMask
 from transform.coverage import Decision, Finding, FindingKind, Severity
 from transform.document import in_words
-from transform.domains import root_of
+from transform.domains import Domain, root_of
+from transform.encodings import NO_ENCODING, codec_of
 from transform.keyring import KeyRing
 from transform.masks.arrays import ArrayMask
-from transform.masks.base import ANY, MASKS, Build, Mask, MaskKind, Params, RowMask, Uniqueness, mask_kind
+from transform.masks.base import (
+    ANY,
+    INTEGER,
+    MASKS,
+    TEXT,
+    AnyMask,
+    Build,
+    DerivedMask,
+    Mask,
+    MaskKind,
+    Params,
+    RowMask,
+    mask_kind,
+)
+from transform.masks.ids import sequence_floor
+from transform.predicates import Predicate, compile_predicate
 from transform.rules import KEEP, NULL, ColumnRule
+from transform.sqltext import mentions
+from transform.uniqueness import Uniques, domain_shape
 
-_NO_ENCODING: Final = "SQL_ASCII"
-# Where Python's name is not PostgreSQL's, beside WIN1252 and the like.
-_CODECS: Final = {"EUC_CN": "gb2312", "KOI8R": "koi8_r", "KOI8U": "koi8_u", _NO_ENCODING: "ascii"}
+# Masks whose output does not depend on how the value is written.
+_TAKING_ANY_VALUE: Final = frozenset({KEEP, NULL, "constant"})
+_INTEGER_PERMUTATION: Final = "id.int"
+_COMPUTED: Final = "what other columns make them"
 
 
 class BlankPaddedMask(Mask):
@@ -43,33 +62,107 @@ class BlankPaddedMask(Mask):
     not padded."""
 
     def __init__(self, inner: Mask, length: int | None, *, counts_bytes: bool = False) -> None:
-        self._inner = inner
+        self.inner = inner
         self._length = length
         self._counts_bytes = counts_bytes
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        stripped = pc.ascii_rtrim(values.view(pa.string()), " ").view(pa.binary())
-        masked = self._inner.apply(stripped)
-        if self._length is None:
-            return masked
-        if self._counts_bytes:
-            return pc.ascii_rpad(masked.view(pa.string()), self._length, " ").view(pa.binary())
-        return pc.utf8_rpad(masked.cast(pa.string()), self._length, " ").view(pa.binary())
+        return _padded(self.inner.apply(_stripped(values)), self._length, self._counts_bytes)
+
+
+class BlankPaddedRowMask(RowMask):
+    """The same for a mask that reads the row; other columns come to ``inner`` as they are."""
+
+    def __init__(self, inner: RowMask, length: int | None, *, counts_bytes: bool = False) -> None:
+        self.needs = inner.needs
+        self._inner = inner
+        self._length = length
+        self._counts_bytes = counts_bytes
+
+    def apply_rows(self, values: pa.BinaryArray, siblings: Mapping[str, pa.BinaryArray]) -> pa.BinaryArray:
+        return _padded(self._inner.apply_rows(_stripped(values), siblings), self._length, self._counts_bytes)
+
+
+def _stripped(values: pa.BinaryArray) -> pa.BinaryArray:
+    return pc.ascii_rtrim(values.view(pa.string()), " ").view(pa.binary())
+
+
+def _padded(values: pa.BinaryArray, length: int | None, counts_bytes: bool) -> pa.BinaryArray:
+    if length is None:
+        return values
+    if counts_bytes:
+        return pc.ascii_rpad(values.view(pa.string()), length, " ").view(pa.binary())
+    return pc.utf8_rpad(values.cast(pa.string()), length, " ").view(pa.binary())
 
 
 class Binder:
-    """Binds the decisions for one catalog. ``images`` answers row images; see ``transform.masks.row_image``."""
+    """Binds the decisions for one catalog, of which ``decisions`` are all. ``images`` answers row images; see
+    ``transform.masks.row_image``. ``locale`` and ``folder`` are the rules' own."""
 
-    def __init__(self, catalog: Catalog, keyring: KeyRing, images: object) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        keyring: KeyRing,
+        images: object,
+        decisions: Mapping[ColumnName, Decision],
+        *,
+        locale: str,
+        folder: Path | None = None,
+    ) -> None:
         self.findings: list[Finding] = []
+        self._catalog = catalog
+        self._locale = locale
+        self._folder = folder
+        self._rows: dict[TableName, dict[str, Decision]] = defaultdict(dict)
+        for column, decision in decisions.items():
+            self._rows[column.table][column.column] = decision
         self._keyring = keyring
         self._images = images
         self._encoding = catalog.encoding
         self._prfs: dict[str, Prf] = {}
-        self._indexes = _indexes_by_column(catalog)
+        self._uniques = Uniques(catalog)
+        self._divided: dict[TableName, list[str]] = defaultdict(list)
+        for table in catalog.tables.values():
+            if table.partition_key is not None:
+                self._divided[root_of(catalog, table.name)].append(table.partition_key)
+        self._written: dict[str, dict[str, ColumnName]] = {}
+        self._sequences: dict[ColumnName, list[Sequence]] = defaultdict(list)
+        for sequence in catalog.sequences:
+            for fed in sequence.feeds:
+                self._sequences[ColumnName(root_of(catalog, fed.table), fed.column)].append(sequence)
+        self._free_columns: dict[TableName, frozenset[str]] = {}
 
-    def bind(self, decision: Decision) -> Mask | RowMask | None:
+    def bind(self, decision: Decision) -> AnyMask | None:
         """The column's mask; None for keep, and where a finding was made."""
+        known = len(self.findings)
+        mask = self._bind_mask(decision)
+        if decision.rule.when is None:
+            return mask
+        otherwise = decision.rule.otherwise
+        other = None if otherwise is None else self._bind_mask(replace(decision, rule=otherwise))
+        try:
+            condition = self._condition(decision, decision.rule.when)
+            if isinstance(mask, DerivedMask) or isinstance(other, DerivedMask):
+                raise BadInput(f"the mask {decision.rule.mask} is made from masked columns and takes no condition.")
+        except BadInput as error:
+            self._refuse(decision, FindingKind.CONDITION, error)
+            return None
+        if len(self.findings) > known or mask is None:
+            return None
+        return ConditionalMask(condition, mask, other)
+
+    def _condition(self, decision: Decision, written: str) -> Predicate:
+        shapes = {name: other.shape for name, other in self._rows[decision.column.table].items()}
+        condition = compile_predicate(written, shapes)
+        if decision.column in self._uniques:
+            raise BadInput(
+                "some of its values would be masked and others not, and the column is in a unique index.",
+                hint="Mask all of them.",
+            )
+        self._check_reads(decision, "its condition", condition.columns)
+        return condition
+
+    def _bind_mask(self, decision: Decision) -> AnyMask | None:
         try:
             kind = mask_kind(decision.rule.mask)
             params = _params(kind, decision.rule)
@@ -85,7 +178,7 @@ class Binder:
         if decision.rule.mask == NULL and decision.shape.not_null:
             self._refuse(decision, FindingKind.NOT_NULL, BadInput("null cannot be the rule of a NOT NULL column."))
         if len(self.findings) == known:
-            self._check_indexes(decision, kind, params)
+            self._check_keys(decision, kind, params)
         if len(self.findings) > known:
             return None
         try:
@@ -94,57 +187,138 @@ class Binder:
             self._refuse(decision, FindingKind.PARAMETERS, error)
             return None
 
+    def check_sources(self, masks: Mapping[ColumnName, AnyMask | None]) -> None:
+        """Refuse what is made from a column that is made from others itself, once all are bound."""
+        for table, row in self._rows.items():
+            for name, decision in row.items():
+                mask = masks[ColumnName(table, name)]
+                for source in mask.sources if isinstance(mask, DerivedMask) else ():
+                    if isinstance(masks.get(ColumnName(table, source)), DerivedMask):
+                        message = (
+                            f"the mask {decision.rule.mask} reads {quote_identifier(source)}, which is made from other "
+                            "columns too."
+                        )
+                        self._refuse(decision, FindingKind.PARAMETERS, BadInput(message))
+
     def _refuse(self, decision: Decision, kind: FindingKind, error: BadInput) -> None:
         where = str(decision.column)
         self.findings.append(Finding(Severity.ERROR, kind, where, error.message, error.hint, decision.at))
 
     # -------------------------------------------------------------------------------------------- building
 
-    def _build(self, decision: Decision, kind: MaskKind, params: Params) -> Mask | RowMask:
-        shape, name = decision.shape, decision.domain.name
-        if name not in self._prfs:
-            self._prfs[name] = self._keyring.prf(name)
-        # A mask's own padding would be to the domain's length, not to the column's; see BlankPaddedMask.
+    def _keyed(self, domain: str) -> Prf:
+        if domain not in self._prfs:
+            self._prfs[domain] = self._keyring.prf(domain)
+        return self._prfs[domain]
+
+    def _subject(self, decision: Decision) -> tuple[str, Prf] | None:
+        subject = decision.subject
+        return None if subject is None else (subject.column, self._keyed(f"subject of {subject.domain}"))
+
+    def _build(self, decision: Decision, kind: MaskKind, params: Params) -> AnyMask:
+        shape = decision.shape
+        row = self._rows[decision.column.table]
         padded = shape.base_type == "bpchar"
-        unique = any(column in self._indexes for column in decision.domain.columns)
+        seen = domain_shape(decision)
+        if seen.base_type == "bpchar":
+            # A mask's own padding would be to the domain's length, not to the column's; see BlankPaddedMask.
+            seen = replace(seen, base_type="varchar")
+        unique = any(column in self._uniques for column in decision.domain.columns)
 
         def nested(rule: str | dict[str, Any], place: str) -> Mask:
             return self._build_nested(decision, rule, place)
 
         build = Build(
-            prf=self._prfs[name],
-            column=replace(_domain_shape(decision), base_type="varchar") if padded else _domain_shape(decision),
+            prf=self._keyed(decision.domain.name),
+            column=seen,
             unique=unique,
             width=decision.domain.width,
             nested=nested,
             tables=self._images,
+            row={name: other.shape for name, other in row.items()},
+            rules={name: (other.rule.mask, other.rule.params) for name, other in row.items()},
+            linked=len(decision.domain.columns) > 1,
+            free=self._free(decision.column.table),
+            keyed=self._keyed,
+            subject=self._subject(decision),
+            locale=self._locale,
+            encoding=self._encoding,
+            folder=self._folder,
         )
         mask = kind.build(params, build)
         # NULL for the whole array, not for each of its elements.
         whole = decision.rule.mask == NULL
-        if isinstance(mask, RowMask):
-            if shape.is_array:
-                raise BadInput(f"the mask {kind.name} works on a single value, and the column is an array.")
+        if isinstance(mask, RowMask | DerivedMask):
+            self._check_row_mask(decision, kind, mask.needs if isinstance(mask, RowMask) else mask.sources)
+            if padded and isinstance(mask, RowMask):
+                return BlankPaddedRowMask(mask, shape.max_length, counts_bytes=self._encoding == NO_ENCODING)
             return mask
         if padded and not whole:
-            mask = BlankPaddedMask(mask, shape.max_length, counts_bytes=self._encoding == _NO_ENCODING)
+            mask = BlankPaddedMask(mask, shape.max_length, counts_bytes=self._encoding == NO_ENCODING)
         return ArrayMask(mask, delimiter_of(shape.base_type)) if shape.is_array and not whole else mask
+
+    def _free(self, table: TableName) -> frozenset[str]:
+        """The columns whose mask may be decided by others of the row; see ``Build``."""
+        if table not in self._free_columns:
+            row = self._rows[table]
+            identity = self._catalog.tables[table].identity_columns
+            found = set(identity) < set(row)
+            self._free_columns[table] = frozenset(
+                name
+                for name, other in row.items()
+                if not other.shape.is_array
+                and len(other.domain.columns) == 1
+                and other.column not in self._uniques
+                and not (found and name in identity)
+            )
+        return self._free_columns[table]
 
     def _build_nested(self, decision: Decision, rule: str | dict[str, Any], place: str) -> Mask:
         try:
             inner = ColumnRule.model_validate(rule)
         except ValidationError as error:
             raise BadInput(f"{in_words(error.errors()[0])}.") from None
+        if inner.satisfies:
+            raise BadInput("only a whole column's rule can say satisfies.")
+        if inner.when is not None:
+            raise BadInput("a condition reads the row, so it is for whole columns only.")
         kind = mask_kind(inner.mask)
         params = _params(kind, inner)
         text = Column(decision.shape.name, 0, 25, -1, "text", "text")
         if not kind.accepts(text.base_type):
             raise BadInput(f"the mask {kind.name} does not work on text.")
         prf = self._keyring.prf(f"{decision.domain.name} {place}")
-        mask = kind.build(params, Build(prf=prf, column=text))
-        if isinstance(mask, RowMask):
+        mask = kind.build(
+            params, Build(prf=prf, column=text, locale=self._locale, encoding=self._encoding, folder=self._folder)
+        )
+        if isinstance(mask, RowMask | DerivedMask):
             raise BadInput(f"the mask {kind.name} works on whole columns only.")
         return mask
+
+    def _check_row_mask(self, decision: Decision, kind: MaskKind, read: tuple[str, ...]) -> None:
+        """Whether what the mask reads comes wherever the column comes, and means the same there."""
+        if decision.shape.is_array:
+            raise BadInput(f"the mask {kind.name} works on a single value, and the column is an array.")
+        self._check_reads(decision, f"the mask {kind.name}", read)
+
+    def _check_reads(self, decision: Decision, what: str, read: tuple[str, ...]) -> None:
+        listed = ", ".join(map(quote_identifier, read))
+        if read and len(decision.domain.columns) > 1:
+            other = next(column for column in decision.domain.columns if column != decision.column)
+            raise BadInput(
+                f"{what} reads {listed} of the same row, and {other} must be masked alike.",
+                hint="Choose a mask that reads nothing but the value.",
+            )
+        unknown = [name for name in read if name not in self._rows[decision.column.table]]
+        if unknown:
+            raise BadInput(f"{what} reads {quote_identifier(unknown[0])}, which is no decided column of the table.")
+        table = self._catalog.tables[decision.column.table]
+        identity = table.identity_columns
+        if decision.column.column in identity and not set(read) <= set(identity):
+            raise BadInput(
+                f"{what} reads {listed}, and rows are found by this column, which may come alone.",
+                hint="Choose a mask that reads nothing but the value.",
+            )
 
     # -------------------------------------------------------------------------------------------- checking
 
@@ -165,32 +339,62 @@ class Binder:
                 hint = f"Its labels are: {', '.join(shape.enum_labels)}."
                 self._refuse(decision, FindingKind.TYPE, BadInput(message, hint=hint))
 
+    def _check_keys(self, decision: Decision, kind: MaskKind, params: Params) -> None:
+        for objection in self._uniques.objections(decision, kind, params):
+            self._refuse(decision, FindingKind.UNIQUE, objection)
+        for divided in self._divided[decision.column.table]:
+            if mentions(divided, decision.column.column):
+                message = (
+                    f"rows are divided into partitions by it ({divided}), and a masked row would be in a wrong one."
+                )
+                self._refuse(decision, FindingKind.PARTITION_KEY, BadInput(message, hint="Use keep."))
+        if kind.name in _TAKING_ANY_VALUE:
+            return
+        own = _written_as(decision.shape)
+        for other, column in self._written_in(decision.domain).items():
+            if other != own and (own is not None or other == _COMPUTED):
+                message = (
+                    f"its values are written as {own or 'text'}, and those of {column}, which must be masked alike, "
+                )
+                message += f"as {other}."
+                self._refuse(decision, FindingKind.TYPE, BadInput(message, hint="Use keep for both, or unlink them."))
+                break
+        if not decision.shape.deterministic and len(decision.domain.columns) > 1:
+            other_column = next(column for column in decision.domain.columns if column != decision.column)
+            message = f"its collation holds different texts equal, which would no longer meet those of {other_column}."
+            self._refuse(decision, FindingKind.TYPE, BadInput(message, hint="Use keep."))
+        if kind.name == _INTEGER_PERMUTATION:
+            self._check_sequences(decision)
+
+    def _written_in(self, domain: Domain) -> dict[str, ColumnName]:
+        """The ways in which a domain's columns write their values, each with one that does."""
+        if domain.name not in self._written:
+            found = self._written[domain.name] = {}
+            for column in domain.columns:
+                written = _written_as(self._catalog.tables[column.table].column(column.column))
+                if written is not None:
+                    found.setdefault(written, column)
+        return self._written[domain.name]
+
+    def _check_sequences(self, decision: Decision) -> None:
+        try:
+            floor = sequence_floor(decision.rule.params, decision.domain.width)
+        except ValidationError:
+            return  # told as a parameter
+        for sequence in self._sequences[decision.column]:
+            if sequence.increment > 0 and sequence.maximum < floor:
+                message = f"the sequence {sequence.name} ends at {sequence.maximum}, below the masked ids' upper half."
+                hint = f"Say how far ids go: range: [{sequence.minimum}, {sequence.maximum}]."
+                self._refuse(decision, FindingKind.PARAMETERS, BadInput(message, hint=hint))
+
     def _check_encoding(self, decision: Decision) -> None:
         try:
-            "".join(_texts(decision.rule.params)).encode(_codec(self._encoding))
+            "".join(_texts(decision.rule.params)).encode(codec_of(self._encoding))
         except UnicodeEncodeError:
             message = f"the mask {decision.rule.mask} is given characters that production's encoding lacks."
-            has = "ASCII" if self._encoding == _NO_ENCODING else self._encoding
+            has = "ASCII" if self._encoding == NO_ENCODING else self._encoding
             error = BadInput(message, hint=f"The encoding is {self._encoding}: write it in characters of {has}.")
             self._refuse(decision, FindingKind.PARAMETERS, error)
-
-    def _check_indexes(self, decision: Decision, kind: MaskKind, params: Params) -> None:
-        name, nulls = decision.column.column, decision.rule.mask == NULL
-        is_lossy = kind.uniqueness(params, _domain_shape(decision)) is Uniqueness.LOSSY
-        for index in self._indexes.get(decision.column, ()):
-            what = f"the {_kind_of(index)} {index.name}"
-            in_key = name in index.columns and not nulls
-            computed = index.expressions is not None and _mentions(index.expressions, name)
-            if is_lossy and (in_key or computed):
-                part = "what is computed from it is" if computed else "the column is"
-                message = f"the mask {kind.name} may give two values the same one, and {part} in {what}."
-                hint = _keeping_apart(decision)
-            elif index.predicate is not None and _mentions(_without_null_tests(index.predicate, name, nulls), name):
-                message = f"{what} holds only rows chosen by the column's value, which the mask {kind.name} changes."
-                hint = "Use keep."
-            else:
-                continue
-            self._refuse(decision, FindingKind.UNIQUE, BadInput(message, hint=hint))
 
 
 def _texts(params: Any) -> Iterator[str]:
@@ -207,12 +411,18 @@ def _texts(params: Any) -> Iterator[str]:
                 yield from _texts(value)
 
 
-def _codec(encoding: str) -> str:
-    """Python's name of a server's encoding; ASCII where it has none, which every encoding holds."""
-    try:
-        return codecs.lookup(_CODECS.get(encoding, encoding.replace("WIN", "cp"))).name
-    except LookupError:
-        return "ascii"
+def _written_as(shape: Column) -> str | None:
+    """How a type writes its values, in words; None for text, which may hold any. What two types of one way write
+    differently (1 and 1.00) is no integer."""
+    if shape.generated:
+        return _COMPUTED
+    if shape.is_array:
+        return f"arrays of {shape.base_type}"
+    if shape.base_type in TEXT:
+        return None
+    if shape.base_type in INTEGER or (shape.base_type == "numeric" and not shape.scale):
+        return "integers"
+    return shape.base_type
 
 
 def _params(kind: MaskKind, rule: ColumnRule) -> Params:
@@ -224,63 +434,3 @@ def _params(kind: MaskKind, rule: ColumnRule) -> Params:
         known = ", ".join(kind.params.model_fields) or "none"
         hint = f"The parameters of {kind.name} are: {known}."
         raise BadInput(f"the mask {kind.name}: {f'{name}: ' if name else ''}{in_words(finding)}.", hint=hint) from None
-
-
-def _domain_shape(decision: Decision) -> Column:
-    """The column's element as the mask is to see it: with what all columns of the domain have room for."""
-    shape, domain = decision.shape, decision.domain
-    base_type = "citext" if domain.ignores_case and shape.base_type in {"text", "varchar"} else shape.base_type
-    return replace(shape, is_array=False, max_length=domain.max_length, base_type=base_type)
-
-
-def _indexes_by_column(catalog: Catalog) -> dict[ColumnName, list[Index]]:
-    """The unique indexes that each column takes part in, also by expression or predicate; those of partitions count
-    for their root."""
-    found: dict[ColumnName, list[Index]] = defaultdict(list)
-    for table in catalog.tables.values():
-        for index in table.indexes:
-            for shape in table.columns:
-                taking_part = shape.name in index.columns or any(
-                    text is not None and _mentions(text, shape.name) for text in (index.expressions, index.predicate)
-                )
-                known = found[ColumnName(root_of(catalog, table.name), shape.name)] if taking_part else None
-                # A partition's part of its root's index says nothing new.
-                if known is not None and all(_definition(index) != _definition(other) for other in known):
-                    known.append(index)
-    return dict(found)
-
-
-def _definition(index: Index) -> tuple[object, ...]:
-    return index.columns, index.expressions, index.predicate, index.is_exclusion
-
-
-def _kind_of(index: Index) -> str:
-    if index.is_primary:
-        return "primary key"
-    return "exclusion constraint" if index.is_exclusion else "unique index"
-
-
-def _mentions(expression: str, column: str) -> bool:
-    """Whether SQL text may speak of a column: its name stands there as a word."""
-    return re.search(rf"(?<![\w$]){re.escape(column)}(?![\w$])", expression) is not None
-
-
-def _without_null_tests(predicate: str, column: str, nulls: bool) -> str:
-    """The predicate less what the mask leaves true: a value masks to a value, and NULL to NULL. The mask null
-    (``nulls``) only leaves out rows by it."""
-    test = r"IS\s+NOT\s+NULL" if nulls else r"IS\s+(?:NOT\s+)?NULL"
-    return re.sub(rf'\(?"?{re.escape(column)}"?\)?\s+{test}', "", predicate, flags=re.IGNORECASE)
-
-
-def _keeping_apart(decision: Decision) -> str:
-    """A hint that lists the masks that may stand in a unique column of this type."""
-    shape, names = _domain_shape(decision), [KEEP]
-    for kind in MASKS.values():
-        try:
-            params = kind.params()
-        except ValidationError:  # it has required parameters; the user knows whether they apply
-            continue
-        fits = shape.kind == "b" and kind.types != ANY and kind.accepts(shape.base_type)
-        if fits and kind.uniqueness(params, shape) is not Uniqueness.LOSSY:
-            names.append(kind.name)
-    return f"Masks that keep values of this type apart: {', '.join(sorted(names))}."

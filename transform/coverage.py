@@ -7,23 +7,27 @@ something else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 
 from capture.model import Catalog, Column, ColumnName, Table, TableName, quote_identifier
 from transform.domains import Domain, root_of, unite
+from transform.masks.base import MASKS
 from transform.rules import KEEP, NULL, TODO, ColumnRule, Rules, TableRules
+from transform.subjects import Subject, find_subjects
 
 _COLUMNS_SHOWN = 8
 
 
 class Severity(StrEnum):
-    """ERROR: the rules are wrong. UNDECIDED: something is still to be decided. NOTE: worth knowing."""
+    """ERROR: the rules are wrong. UNDECIDED: something is still to be decided. RISK: what the rules do may tell who
+    somebody is. NOTE: worth knowing."""
 
     ERROR = "error"
     UNDECIDED = "undecided"
+    RISK = "risk"
     NOTE = "note"
 
 
@@ -41,9 +45,21 @@ class FindingKind(StrEnum):
     INHERITED = "inherited"
     UNKNOWN_MASK = "unknown-mask"
     PARAMETERS = "parameters"
+    CONDITION = "condition"
     TYPE = "type"
     NOT_NULL = "not-null"
     UNIQUE = "unique"
+    SUBJECT = "subject"
+    SUBSET = "subset"
+    PARTITION_KEY = "partition-key"
+    CHECK = "check"
+    FREQUENCY = "frequency"
+    LINKABLE = "linkable"
+    PERSONAL = "personal"
+    UNKNOWN_LEAVES = "unknown-leaves"
+    FAILING = "failing"
+    IMPURE = "impure"
+    COST = "cost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +79,23 @@ class Finding:
         return f"{at}{self.where}: {self.message} {self.hint}".rstrip()
 
 
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """The gravest first."""
+    order = list(Severity)
+    return sorted(findings, key=lambda finding: order.index(finding.severity))
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is done to one column of a table that is no partition."""
+    """What is done to one column of a table that is no partition. ``subject`` is whom the row is about, where the mask
+    follows it."""
 
     column: ColumnName
     shape: Column
     rule: ColumnRule
     domain: Domain
     at: str
+    subject: Subject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +111,7 @@ def cover(rules: Rules, catalog: Catalog) -> Coverage:
     domains = unite(rules, catalog)
     decisions: dict[ColumnName, Decision] = {}
     findings = [*_misnamed(rules, catalog), *_conflicts(domains.values()), *_dangling(rules, catalog)]
+    subjects = find_subjects(rules, catalog, domains)
     for table in catalog.tables.values():
         if table.root is not None:
             continue
@@ -94,8 +119,14 @@ def cover(rules: Rules, catalog: Catalog) -> Coverage:
         if own is not None and own.rows == "none":
             continue
         decided, said = _cover_table(rules, table, own, domains)
-        decisions |= decided
         findings += said
+        for column, decision in decided.items():
+            kind = MASKS.get(decision.rule.mask)
+            if kind is not None and kind.follows_subject and table.name in subjects:
+                found, note = _subject_of(decision, subjects[table.name], decided)
+                decided[column] = replace(decision, subject=found)
+                findings += note
+        decisions |= decided
     return Coverage(decisions, tuple(findings))
 
 
@@ -134,6 +165,28 @@ def _cover_table(
     return decisions, findings
 
 
+def _subject_of(
+    decision: Decision, subjects: Sequence[Subject], decided: Container[ColumnName]
+) -> tuple[Subject | None, list[Finding]]:
+    """Whom a column's mask follows; nobody, with a note, where it would not follow everywhere."""
+    listed = ", ".join(quote_identifier(subject.column) for subject in subjects)
+    hint = ""
+    if len(subjects) > 1:
+        reason = f"the row may be about the subject of {listed}"
+        hint = "Say which with subject: at the table."
+    elif decision.shape.is_array:
+        reason = "it is an array"
+    elif len(decision.domain.columns) > 1:
+        other = next(column for column in decision.domain.columns if column != decision.column)
+        reason = f"{other} must be masked alike"
+    else:
+        # An undecided subject is told as such, and blocks.
+        is_there = ColumnName(decision.column.table, subjects[0].column) in decided
+        return subjects[0] if is_there else None, []
+    message = f"the mask {decision.rule.mask} goes by the value, not by the row's subject: {reason}."
+    return None, [Finding(Severity.NOTE, FindingKind.SUBJECT, str(decision.column), message, hint, decision.at)]
+
+
 def _undecided(rules: Rules, own: TableRules, column: ColumnName) -> Finding:
     message = "is still marked todo." if column.column in own.columns else "has no rule."
     hint = "Decide it: keep, null, or a mask."
@@ -148,6 +201,8 @@ def _misnamed(rules: Rules, catalog: Catalog) -> Iterator[Finding]:
         if misnamed is not None:
             yield misnamed
             continue
+        if own.subject is not None:
+            yield from _misnamed_subject(catalog, ColumnName(name, own.subject), rules.at_subject(name))
         for column, rule in own.columns.items():
             place = rules.at_column(ColumnName(name, column))
             yield from _misnamed_column(catalog, ColumnName(name, column), rule, place)
@@ -175,13 +230,30 @@ def _misnamed_table(catalog: Catalog, name: TableName, at: str) -> Finding | Non
     return None
 
 
-def _misnamed_column(catalog: Catalog, column: ColumnName, rule: ColumnRule, at: str) -> Iterator[Finding]:
-    table = catalog.tables[column.table]
-    shape = next((shape for shape in table.columns if shape.name == column.column), None)
+def _misnamed_subject(catalog: Catalog, column: ColumnName, at: str) -> Iterator[Finding]:
+    shape = _shape(catalog, column)
     if shape is None:
-        names = (quote_identifier(shape.name) for shape in table.columns)
-        hint = _near(quote_identifier(column.column), names) or "Remove it, or check how the name is written."
-        yield Finding(Severity.ERROR, FindingKind.UNKNOWN_COLUMN, str(column), "there is no such column.", hint, at)
+        yield _unknown_column(catalog, column, at)
+    elif shape.generated or shape.is_array:
+        message = f"is {'a generated column' if shape.generated else 'an array'}, which is no subject's key."
+        hint = "Name the column that holds the key of the person whom the row is about."
+        yield Finding(Severity.ERROR, FindingKind.SUBJECT, str(column), message, hint, at)
+
+
+def _shape(catalog: Catalog, column: ColumnName) -> Column | None:
+    return next((shape for shape in catalog.tables[column.table].columns if shape.name == column.column), None)
+
+
+def _unknown_column(catalog: Catalog, column: ColumnName, at: str) -> Finding:
+    names = (quote_identifier(shape.name) for shape in catalog.tables[column.table].columns)
+    hint = _near(quote_identifier(column.column), names) or "Remove it, or check how the name is written."
+    return Finding(Severity.ERROR, FindingKind.UNKNOWN_COLUMN, str(column), "there is no such column.", hint, at)
+
+
+def _misnamed_column(catalog: Catalog, column: ColumnName, rule: ColumnRule, at: str) -> Iterator[Finding]:
+    shape = _shape(catalog, column)
+    if shape is None:
+        yield _unknown_column(catalog, column, at)
     elif shape.generated and rule.mask != KEEP:
         message = "is a generated column: the copy computes it from the masked ones."
         yield Finding(Severity.ERROR, FindingKind.GENERATED, str(column), message, "Remove its rule.", at)

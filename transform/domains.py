@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from capture.model import Catalog, Column, ColumnName, TableName
+from transform.masks.base import TEXT
+from transform.masks.choosing import room
 from transform.masks.ids import integer_width
 from transform.rules import NULL, TODO, ColumnRule, Rules
 
@@ -101,7 +103,7 @@ def _without_rows(rules: Rules, table: TableName) -> bool:
 
 
 def _links(rules: Rules, catalog: Catalog) -> Iterator[Link]:
-    structural = [*_foreign_key_links(catalog), *_inheritance_links(catalog)]
+    structural = structural_links(catalog)
     referenced = {link.target for link in structural if link.target != link.source}
     for link in structural:
         own = rules.rule(link.source)
@@ -111,6 +113,17 @@ def _links(rules: Rules, catalog: Catalog) -> Iterator[Link]:
         first, *others = domain.columns
         for other in others:
             yield Link(other, first, f"the domain {name}")
+
+
+def links_of(rules: Rules, catalog: Catalog, domain: Domain) -> list[Link]:
+    """What unites a domain's columns."""
+    members = set(domain.columns)
+    return [link for link in _links(rules, catalog) if {link.source, link.target} <= members]
+
+
+def structural_links(catalog: Catalog) -> list[Link]:
+    """What foreign keys and inheritance link; for partitions stand their roots."""
+    return [*_foreign_key_links(catalog), *_inheritance_links(catalog)]
 
 
 def _foreign_key_links(catalog: Catalog) -> Iterator[Link]:
@@ -161,11 +174,15 @@ def _domain(
         columns=tuple(columns),
         rule=placed[0][1] if placed else None,
         width=min((bits for column in columns if (bits := integer_width(shapes[column]))), default=64),
-        max_length=min((n for column in columns if (n := shapes[column].max_length) is not None), default=None),
+        max_length=min((n for column in columns if (n := _room(shapes[column])) is not None), default=None),
         ignores_case=any(shapes[column].base_type == "citext" for column in columns),
         decided=_referring(neighbours, {column for column, _ in placed}),
         conflicts=tuple(conflicts),
     )
+
+
+def _room(shape: Column) -> int | None:
+    return room(shape) if shape.base_type in TEXT else shape.max_length
 
 
 def _referring(

@@ -13,15 +13,25 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PlainValidator, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from capture.model import ColumnName, TableName, parse_identifiers
 from transform.document import Document, load, validate
+from transform.masks.base import DEFAULT_LOCALE
 
 # Part of every fingerprint. It changes when the same rules would mask a value differently than before.
-MASKS_VERSION: Final = 1
+MASKS_VERSION: Final = 2
 
 KEEP: Final = "keep"
 TODO: Final = "todo"
@@ -40,7 +50,8 @@ def _read_column(text: Any) -> ColumnName:
     return ColumnName.parse(text)
 
 
-def _read_own_column(text: Any) -> str:
+def read_own_column(text: Any) -> str:
+    """The name of a column as a key of ``columns`` writes it."""
     if not isinstance(text, str) or not text.startswith('"'):
         return str(text)
     names = parse_identifiers(text)
@@ -50,11 +61,19 @@ def _read_own_column(text: Any) -> str:
 
 
 class ColumnRule(BaseModel):
-    """What happens to one column: the mask's name, and its parameters as they stand in the file."""
+    """What happens to one column: the mask's name, and its parameters as they stand in the file. ``satisfies`` names
+    the CHECK constraints that its author vouches for; see ``transform.checks``.
+
+    With ``when``, an SQL condition on the row as production has it, the mask is for rows of which that is not surely
+    false; the others get ``otherwise``, or stay as they are.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     mask: str
+    satisfies: tuple[str, ...] = ()
+    when: str | None = None
+    otherwise: ColumnRule | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -66,6 +85,16 @@ class ColumnRule(BaseModel):
             raise ValueError("a column's rule is a mask's name or {mask: NAME, ...}")
         return {**written, "mask": NULL} if written["mask"] is None else written
 
+    @model_validator(mode="after")
+    def _otherwise_needs_when(self) -> Self:
+        if self.otherwise is not None and self.when is None:
+            raise ValueError("otherwise is for a rule with a condition; add when")
+        if self.when is not None and self.mask in (KEEP, TODO):
+            raise ValueError(f"{self.mask} takes no condition; write the mask, and when it is to be applied")
+        if self.otherwise is not None and (self.otherwise.when is not None or self.otherwise.mask == TODO):
+            raise ValueError("otherwise is a mask without a condition")
+        return self
+
     @property
     def params(self) -> dict[str, Any]:
         """The mask's parameters, not validated yet."""
@@ -73,18 +102,39 @@ class ColumnRule(BaseModel):
 
     @property
     def identity(self) -> str:
-        """Equal for two rules that mean the same."""
-        return json.dumps([self.mask, self.params], sort_keys=True)
+        """Equal for two rules that mask alike."""
+        otherwise = None if self.otherwise is None else self.otherwise.identity
+        return json.dumps([self.mask, self.params, self.when, otherwise], sort_keys=True)
+
+    @property
+    def written(self) -> str | dict[str, Any]:
+        """The rule as a file holds it."""
+        more: dict[str, Any] = dict(self.params)
+        if self.satisfies:
+            more["satisfies"] = list(self.satisfies)
+        if self.when is not None:
+            more["when"] = self.when
+        if self.otherwise is not None:
+            more["otherwise"] = self.otherwise.written
+        return {"mask": self.mask, **more} if more else self.mask
 
     def __str__(self) -> str:
         # Parameters may hold values (constant), so only their names are shown.
-        return f"{self.mask} with {', '.join(sorted(self.params))}" if self.params else self.mask
+        named = f"{self.mask} with {', '.join(sorted(self.params))}" if self.params else self.mask
+        return f"{named} under a condition" if self.when is not None else named
 
 
 class DomainRule(ColumnRule):
     """One mask and one key for columns that must still join."""
 
     columns: tuple[Annotated[ColumnName, PlainValidator(_read_column)], ...]
+
+    @field_validator("when")
+    @classmethod
+    def _refuse_condition(cls, when: str | None) -> str | None:
+        if when is not None:
+            raise ValueError("a domain's columns are masked alike in all rows, so it takes no condition")
+        return when
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -94,34 +144,68 @@ class DomainRule(ColumnRule):
         return written
 
 
-class TableRules(BaseModel):
-    """The decisions for one table, or for a partitioned table and all its partitions."""
+class SomeRows(BaseModel):
+    """The rows of a table for which an SQL condition on production's own values is true, and that refer to a copied row
+    of one of the tables that ``with`` names; see ``transform.subset``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rows: Literal["all", "none"] = "all"
-    columns: dict[Annotated[str, PlainValidator(_read_own_column)], ColumnRule] = {}
+    where: str | None = None
+    with_: tuple[Annotated[TableName, PlainValidator(_read_table)], ...] = Field(default=(), alias="with")
+
+    @field_validator("with_", mode="before")
+    @classmethod
+    def _accept_one_table(cls, written: Any) -> Any:
+        if not written or not isinstance(written, str | list | tuple):
+            raise ValueError("with names tables: schema.table, or a list of them")
+        return [written] if isinstance(written, str) else written
+
+    @field_serializer("with_")
+    def _as_written(self, tables: tuple[TableName, ...]) -> list[str]:
+        return list(map(str, tables))
+
+    @model_validator(mode="after")
+    def _needs_a_choice(self) -> Self:
+        if self.where is None and not self.with_:
+            raise ValueError("say which rows: {where: SQL condition}, {with: table}, or both")
+        return self
+
+    def __repr__(self) -> str:
+        # A condition may hold values.
+        return "SomeRows()"
+
+
+class TableRules(BaseModel):
+    """The decisions for one table, or for a partitioned table and all its partitions. ``subject`` is the column that
+    holds the key of the person whom a row is about; see ``transform.subjects``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: Literal["all", "none"] | SomeRows = "all"
+    subject: Annotated[str, PlainValidator(read_own_column)] | None = None
+    columns: dict[Annotated[str, PlainValidator(read_own_column)], ColumnRule] = {}
 
     @field_validator("rows", mode="before")
     @classmethod
-    def _refuse_subsets(cls, written: Any) -> Any:
-        if isinstance(written, dict):
-            raise ValueError("a subset of rows (where) is not supported yet; write all or none")
-        return written
+    def _read_rows(cls, written: Any) -> Any:
+        if written not in ("all", "none") and not isinstance(written, dict | SomeRows):
+            raise ValueError("rows are all, none, or {where: SQL condition, with: tables}")
+        return SomeRows.model_validate(written) if isinstance(written, dict) else written
 
     @field_validator("columns", mode="before")
     @classmethod
     def _refuse_repeated_columns(cls, written: Any) -> Any:
-        return _without_repetitions(written, _read_own_column)
+        return _without_repetitions(written, read_own_column)
 
 
 class Rules(BaseModel):
-    """A whole rules file. ``at_table``, ``at_column`` and ``at_domain`` give ``file:line:column``, or '' for rules
-    that were not read from a file."""
+    """A whole rules file. ``locale`` is that of all masks whose rule names none. ``at_table``, ``at_column`` and
+    ``at_domain`` give ``file:line:column``, or '' for rules that were not read from a file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1]
+    locale: str = DEFAULT_LOCALE
     tables: dict[Annotated[TableName, PlainValidator(_read_table)], TableRules] = {}
     domains: dict[str, DomainRule] = {}
 
@@ -147,6 +231,16 @@ class Rules(BaseModel):
             for column in dict.fromkeys(domain.columns):
                 self._declared.setdefault(column, []).append(name)
 
+    @property
+    def document(self) -> Document | None:
+        """The file; None for rules that were not read from one."""
+        return self._document
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the file is; None for rules that were not read from one."""
+        return self._document.path.parent.absolute() if self._document is not None else None
+
     def rule(self, column: ColumnName) -> ColumnRule | None:
         """The rule written at the column itself."""
         table = self.tables.get(column.table)
@@ -160,8 +254,12 @@ class Rules(BaseModel):
         """A hash of what the rules say, whatever their order and spelling; 64 hex digits."""
         content = {
             "masks_version": MASKS_VERSION,
+            "locale": self.locale,
             "tables": {
-                str(name): [table.rows, {column: rule.identity for column, rule in table.columns.items()}]
+                str(name): [
+                    table.model_dump(mode="json", include={"rows", "subject"}),
+                    {column: rule.identity for column, rule in table.columns.items()},
+                ]
                 for name, table in self.tables.items()
             },
             "domains": {
@@ -173,6 +271,10 @@ class Rules(BaseModel):
     def at_table(self, table: TableName) -> str:
         """Where the table is written."""
         return self._at("tables", self._keys.get(table))
+
+    def at_subject(self, table: TableName) -> str:
+        """Where the table's subject is written."""
+        return self._at("tables", self._keys.get(table), "subject")
 
     def at_column(self, column: ColumnName) -> str:
         """Where the column's rule is written; if it has none, where its table is."""
@@ -187,7 +289,7 @@ class Rules(BaseModel):
         if key is None or self._document is None or self.rule(column) is None:
             return self.at_table(column.table)
         written = self._document.data["tables"][key]["columns"]
-        own = next(spelled for spelled in written if _read_own_column(spelled) == column.column)
+        own = next(spelled for spelled in written if read_own_column(spelled) == column.column)
         return self._at("tables", key, "columns", own)
 
     def at_domain(self, name: str, column: ColumnName | None = None) -> str:

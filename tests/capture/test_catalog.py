@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, Column, ColumnName, ForeignKey, Index, ReplicaIdentity, TableName
+from capture.model import Catalog, Check, Column, ColumnName, ForeignKey, Index, ReplicaIdentity, TableName
 from capture.source import SourceConnection
 from tests.fix_postgres import Database
 
@@ -28,6 +28,11 @@ CREATE DOMAIN public.shorter AS public.short;
 CREATE DOMAIN public.tags AS public.short[];
 CREATE DOMAIN public.price AS numeric(8,3);
 CREATE DOMAIN public.paired AS public.unused;
+CREATE DOMAIN public.positive AS int NOT NULL CHECK (VALUE > 0);
+CREATE DOMAIN public.small AS public.positive CONSTRAINT below CHECK (VALUE < 10);
+-- The servers of the tests are built without ICU, which alone has such collations.
+CREATE COLLATION public.folded (locale = 'C');
+UPDATE pg_collation SET collisdeterministic = false WHERE collname = 'folded';
 
 CREATE TABLE public.typed (
   i int NOT NULL, t text DEFAULT 'x', v varchar(20), c char(3), n numeric(10,2), free numeric, neg numeric(3,-2),
@@ -41,6 +46,12 @@ ALTER TABLE public.typed DROP COLUMN gone;
 COMMENT ON TABLE public.typed IS 'all types';
 COMMENT ON COLUMN public.typed.t IS 'a text';
 
+CREATE TABLE public.checked (
+  a public.small, aa public.small[], b text COLLATE public.folded CHECK (b <> ''), "C" int, d text,
+  g int GENERATED ALWAYS AS ("C" + 1) STORED, CONSTRAINT pair CHECK ("C" > 1 OR b IS NOT NULL),
+  EXCLUDE USING btree ((lower(d)) WITH =, "C" WITH =)
+);
+ALTER TABLE public.checked ADD CONSTRAINT whole CHECK (checked IS NOT NULL), ADD CHECK (d > '') NOT VALID;
 CREATE TABLE public.parent (a int, b int, c int NOT NULL, d text, PRIMARY KEY (b, a));
 CREATE UNIQUE INDEX plain ON public.parent (c) INCLUDE (d);
 CREATE UNIQUE INDEX partial ON public.parent (a) WHERE d IS NOT NULL;
@@ -177,10 +188,65 @@ async def test_unique_indexes_say_how_far_they_are_unique(catalog: Catalog) -> N
     assert indexes["parent_pkey"] == Index("parent_pkey", ("b", "a"), is_primary=True)
     assert indexes["plain"] == Index("plain", ("c",), is_replica_identity=True)
     assert indexes["partial"] == Index("partial", ("a",), predicate="(d IS NOT NULL)")
-    assert indexes["expressed"] == Index("expressed", ("c",), expressions="lower(d)")
+    assert indexes["expressed"] == Index("expressed", ("c",), expressions=("lower(d)",))
     assert indexes["late"] == Index("late", ("d",), is_immediate=False)
     assert (indexes["apart"].is_exclusion, indexes["apart"].is_unique) == (True, False)
     assert parent.primary_key == ("b", "a")
+
+
+async def test_exclusions_say_how_they_compare(catalog: Catalog) -> None:
+    """Columns first, then expressions, each with its operator."""
+    (index,) = catalog.tables[name("checked")].indexes
+    assert (index.columns, index.expressions, index.operators) == (("C",), ("lower(d)",), ("=", "="))
+    apart = next(index for index in catalog.tables[name("parent")].indexes if index.is_exclusion)
+    assert apart.operators == ("&&",)
+
+
+async def test_what_a_value_must_be_is_told(catalog: Catalog) -> None:
+    """CHECK constraints of tables and of domains, over domains and in arrays too; what computes a generated column."""
+    checked = catalog.tables[name("checked")]
+    small = (Check("below", "((VALUE)::integer < 10)"), Check("positive_check", "(VALUE > 0)"))
+    assert (checked.column("a").checks, checked.column("a").not_null) == (small, True)
+    assert (checked.column("aa").checks, checked.column("aa").not_null) == (small, False)
+    assert {check.name: (check.expression, check.columns) for check in checked.checks} == {
+        "checked_b_check": ("(b <> ''::text)", ("b",)),
+        "checked_d_check": ("(d > ''::text)", ("d",)),
+        "pair": ('(("C" > 1) OR (b IS NOT NULL))', ("C", "b")),
+        "whole": ("(checked.* IS NOT NULL)", ("a", "aa", "b", "C", "d", "g")),
+    }
+    assert checked.column("g").expression == '("C" + 1)'
+    assert [column.name for column in checked.columns if not column.deterministic] == ["b"]
+    assert catalog.tables[name("fed")].column("a").expression is None
+
+
+async def test_partitioned_tables_say_by_what(catalog: Catalog) -> None:
+    """Branches too; what is not divided has no key."""
+    keys = {key.name: table.partition_key for key, table in catalog.tables.items() if table.partition_key}
+    assert keys == {"logs": "RANGE (day)", "logs_2025": "LIST (id)"}
+
+
+async def test_later_servers_promise_more_and_less(
+    production: Database, made: Database, source: SourceConnection
+) -> None:
+    """NULLS NOT DISTINCT, since 15; NOT ENFORCED and keys over time, since 18."""
+    production.execute(
+        "CREATE TABLE public.later (a int, b int)",
+        "CREATE UNIQUE INDEX one_null ON public.later (a) NULLS NOT DISTINCT",
+    )
+    if production.server.version >= 18:
+        production.execute(
+            "ALTER TABLE public.later ADD CHECK (a > 0) NOT ENFORCED, ADD CHECK (b > 0)",
+            "CREATE TABLE public.timed (r int4range, v int4range, PRIMARY KEY (r, v WITHOUT OVERLAPS))",
+        )
+    catalog = await read_catalog(source)
+    later = catalog.tables[name("later")]
+    assert [(index.name, index.nulls_distinct) for index in later.indexes] == [("one_null", False)]
+    if production.server.version >= 18:
+        assert [check.columns for check in later.checks] == [("b",)]
+        (key,) = catalog.tables[name("timed")].indexes
+        assert (key.columns, key.operators, key.is_exclusion) == (("r", "v"), ("=", "&&"), True)
+        production.execute("DROP TABLE public.timed")
+    production.execute("DROP TABLE public.later")
 
 
 async def test_an_index_that_could_not_be_built_promises_nothing(
@@ -238,8 +304,8 @@ async def test_what_no_copy_brings_is_told_with_its_reason(catalog: Catalog) -> 
         "public.distant": "a foreign table",
     }
     assert {str(table) for table in catalog.tables} == {
-        '"Odd Schema"."Child"', "public.animals", "public.birds", "public.fed", "public.logs", "public.logs_2025",
-        "public.logs_2025_1", "public.parent", "public.quiet", "public.typed", "public.winged",
+        '"Odd Schema"."Child"', "public.animals", "public.birds", "public.checked", "public.fed", "public.logs",
+        "public.logs_2025", "public.logs_2025_1", "public.parent", "public.quiet", "public.typed", "public.winged",
     } | ({"public.twice"} & {str(table) for table in catalog.tables})  # fmt: skip
 
 

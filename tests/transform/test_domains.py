@@ -166,3 +166,31 @@ def test_tables_without_rows_link_nothing() -> None:
     """A table whose rows are not copied has no part in any domain."""
     by = Rules.model_validate({"version": 1, "tables": {"public.participants": {"rows": "none"}}})
     assert members("public.guests.email", hotel(), by) == ["public.guests.email"]
+
+
+def test_a_conflict_may_lead_over_links_of_every_kind() -> None:
+    """Inheritance, a partition's foreign key, a column of a composite key, a declared domain: each told as itself."""
+    child = replace(table("public.child", "x text"), inherits=(TableName("public", "parent"),))
+    of = catalog(
+        table("public.parent", "x text"),
+        child,
+        table("public.log", "day date", "who text", kind="p"),
+        table("public.log_1", "day date", "who text", root="public.log"),
+        table("public.line", "no int8", "who text"),
+        table("public.far", "y varchar(9)"),
+        foreign_keys=(
+            foreign_key("public.log_1(who)", "public.child(x)"),
+            foreign_key("public.line(no, who)", "public.log(day, who)"),
+        ),
+    )
+    declared = {"d": {"mask": "todo", "columns": ["public.line.who", "public.far.y"]}}
+    by = rules(declared, parent={"x": "email"}, far={"y": "keep"})
+    (conflict,) = domain_of("public.far.y", of, by).conflicts
+    assert {conflict.first.rule.mask, conflict.second.rule.mask} == {"email", "keep"}
+    assert set(conflict.path) == {
+        "inheritance (public.child.x to public.parent.x)",
+        "the foreign key log_1_who_fkey (public.log.who to public.child.x)",
+        "the foreign key line_no_fkey (public.line.who to public.log.who)",
+        "the domain d (public.far.y to public.line.who)",
+    }
+    assert domain_of("public.far.y", of, by).max_length == 9

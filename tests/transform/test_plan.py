@@ -17,7 +17,7 @@ from capture.model import BadInput, Catalog, ColumnName, Index, Problem, TableNa
 from transform.copytext import escape, join, split
 from transform.coverage import FindingKind, Severity
 from transform.keyring import KeyRing
-from transform.masks.base import TEXT, Mask, MaskKind, NoParams, RowMask, lossy, register
+from transform.masks.base import TEXT, Group, Mask, MaskKind, NoParams, RowMask, lossy, register
 from transform.plan import Plan, TablePlan, Undecided, check, compile_plan
 from transform.rules import Rules, load_rules
 
@@ -41,7 +41,9 @@ class Beside(RowMask):
         return siblings["c"]
 
 
-register(MaskKind("test.reversed", "backwards", TEXT, NoParams, lambda params, build: Reversed(), lossy))
+register(
+    MaskKind("test.reversed", Group.CUSTOM, "backwards", TEXT, NoParams, lambda params, build: Reversed(), lossy, ())
+)
 
 
 def decide(**tables: dict[str, object] | None) -> Rules:
@@ -155,6 +157,8 @@ def test_the_copys_sequence_starts_above_masked_ids() -> None:
     plan = compiled(decide(a={"id": "id.int"}, b={"n": "keep"}), of)
     assert plan.sequence_floor(ColumnName.parse("public.a.id")) == 2**30
     assert plan.sequence_floor(ColumnName.parse("public.b.n")) is None
+    declared = compiled(decide(a={"id": {"mask": "id.int", "range": [1, 1000]}}, b={"n": "keep"}), of)
+    assert declared.sequence_floor(ColumnName.parse("public.a.id")) == 501
 
 
 # ---------------------------------------------------------------------------------------------- failing closed
@@ -272,9 +276,9 @@ def test_a_rule_that_can_stand_is_taken(shape: str, rule: object) -> None:
 @pytest.mark.parametrize(
     ("index", "a", "b", "refused"),
     [
-        (Index("i", (), expressions="lower(a)"), "text.lorem", "keep", True),
-        (Index("i", (), expressions="lower(a)"), "email", "keep", False),
-        (Index("i", (), expressions="lower(abc)"), "text.lorem", "keep", False),
+        (Index("i", (), expressions=("lower(a)",)), "text.lorem", "keep", True),
+        (Index("i", (), expressions=("lower(a)",)), "email", "keep", False),
+        (Index("i", (), expressions=("lower(abc)",)), "text.lorem", "keep", False),
         (Index("i", ("b",), predicate="(a = 'x'::text)"), "email", "keep", True),
         (Index("i", ("b",), predicate="(a IS NOT NULL)"), "text.lorem", "keep", False),
         (Index("i", ("b",), predicate="(a IS NULL)"), None, "keep", True),

@@ -52,8 +52,8 @@ def test_names_are_written_as_sql_writes_them(tmp_path: Path) -> None:
         ("version: 2\n", "rules.yaml:1:1: version"),
         ("version: 1\ntable: {}\n", "rules.yaml:2:1: table is not known here"),
         ("version: 1\ntables:\n  guests: {}\n", "rules.yaml:3:3: tables.guests: a table is written as schema.table"),
-        ("version: 1\ntables:\n  a.b: {rows: {where: x > 1}}\n", "rules.yaml:3:9: tables.a.b.rows: a subset"),
-        ("version: 1\ntables:\n  a.b: {rows: some}\n", "rules.yaml:3:9: tables.a.b.rows: it should be 'all' or 'none'"),
+        ("version: 1\ntables:\n  a.b: {rows: {were: x > 1}}\n", "tables.a.b.rows.were is not known here"),
+        ("version: 1\ntables:\n  a.b: {rows: some}\n", "rules.yaml:3:9: tables.a.b.rows: rows are all, none"),
         (
             "version: 1\ntables:\n  a.b:\n    columns:\n      c: 12\n",
             "rules.yaml:5:7: tables.a.b.columns.c: a column's",

@@ -1,0 +1,175 @@
+"""Why a column is masked as it is: the rule, its place, and what binds it; never a value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fix_catalog import HOTEL_RULES, catalog, hotel, table
+
+from capture.model import BadInput, Catalog, Check, Index, TableName
+from transform.explaining import Explanation, explain
+from transform.plan import check
+from transform.rules import Rules, load_rules
+
+CANARY = "canary-7f3a"
+
+
+@pytest.fixture
+def hotel_rules(tmp_path: Path) -> Rules:
+    return written(tmp_path, HOTEL_RULES)
+
+
+def written(folder: Path, text: str) -> Rules:
+    """Rules that know where they stand."""
+    path = folder / "rules.yaml"
+    path.write_text(text)
+    return load_rules(path)
+
+
+def explained(rules: Rules, of: Catalog, what: str) -> Explanation:
+    """An explanation, which shows no constant."""
+    found = explain(rules, of, check(rules, of), what)
+    assert CANARY not in repr(found)
+    return found
+
+
+def test_a_column_tells_its_rule_and_where_it_stands(hotel_rules: Rules) -> None:
+    """With its domain, what unites it, and what its unique index asks."""
+    found = explained(hotel_rules, hotel(), "public.guests.email")
+    assert (found.kind, found.status, found.rule) == ("column", "masked", "email")
+    assert found.at.endswith("rules.yaml:6:7")
+    assert (found.domain, found.taken_over_from) == ("public.guests.email", "")
+    assert [name for name, _ in found.columns] == [
+        "public.guests.email", "public.messages.sender", "public.participants.email",
+    ]  # fmt: skip
+    assert {link.reason for link in found.links} == {
+        "the foreign key participants_email_fkey", "the foreign key messages_conversation_id_fkey",
+    }  # fmt: skip
+    assert "the unique index guests_email_key of public.guests" in found.unique
+    assert "the primary key participants_pkey of public.participants" in found.unique
+    assert found.promise == "tagged"
+    assert f"written at {found.at}." in found.why[0]
+
+
+def test_a_column_without_a_rule_tells_whose_it_takes_over(hotel_rules: Rules) -> None:
+    """By way of another table, too."""
+    found = explained(hotel_rules, hotel(), "public.messages.sender")
+    assert found.taken_over_from == "public.guests.email"
+    assert found.why[0].startswith("It has no rule of its own and takes over email from public.guests.email at ")
+
+
+def test_columns_that_are_not_masked_are_explained_too(tmp_path: Path) -> None:
+    """Kept, marked todo, without a rule, generated, of a table whose rows stay, of a partition."""
+    text = HOTEL_RULES.replace("phone: {mask: phone, preserve_format: true}", "phone: todo").replace(
+        "      notes: {mask: text.lorem}\n", ""
+    )
+    rules = written(tmp_path, text)
+    status = {
+        "public.guests.mood": ("kept", "copied as it is"),
+        "public.guests.phone": ("undecided", "marked todo"),
+        "public.guests.notes": ("undecided", "has no rule"),
+        "public.guests.search": ("generated", "the copy computes it"),
+        "public.sessions.token": ("not copied", "rows: none"),
+        "public.logs_1.record": ("masked", "is a partition of public.logs"),
+    }
+    for what, (expected, word) in status.items():
+        found = explained(rules, hotel(), what)
+        assert found.status == expected, what
+        assert any(word in reason for reason in found.why), (what, found.why)
+    assert explained(rules, hotel(), "public.logs_1.record").root == "public.logs"
+
+
+def test_a_condition_is_shown_as_written_and_a_constant_is_not(tmp_path: Path) -> None:
+    """What a rule writes into the copy stays in the rules file."""
+    rules = written(
+        tmp_path,
+        "version: 1\ntables:\n  public.t:\n    columns:\n      id: keep\n      country: keep\n"
+        f"      name: {{mask: constant, value: {CANARY}, when: \"country = 'DE'\", otherwise: redact}}\n",
+    )
+    found = explained(rules, catalog(table("public.t", "id int8 pk", "country text", "name text")), "public.t.name")
+    assert (found.rule, found.when, found.otherwise) == (
+        "constant with value under a condition", "country = 'DE'", "redact",
+    )  # fmt: skip
+    assert "The mask is for rows where this is true or unknown: country = 'DE'" in found.why
+
+
+def test_constraints_and_their_trials_are_told(tmp_path: Path) -> None:
+    """One that a mask was held against, one that is vouched for, one that reads what is kept."""
+    base = table("public.t", "id int8 pk", "a text", "b text", "c text")
+    checks = (
+        Check("a_short", "length(a) < 500", ("a",)),
+        Check("b_odd", "is_odd(b)", ("b",)),
+        Check("c_set", "c IN ('x', 'y')", ("c",)),
+    )
+    of = catalog(replace(base, checks=checks))
+    rules = written(
+        tmp_path,
+        "version: 1\ntables:\n  public.t:\n    columns:\n      id: keep\n      a: text.lorem\n"
+        "      b: {mask: text.lorem, satisfies: [b_odd]}\n      c: keep\n",
+    )
+    told = {name: dict(explained(rules, of, f"public.t.{name}").checks) for name in "abc"}
+    assert "held of all" in told["a"]["a_short"]
+    assert told["b"] == {"b_odd": "the rule vouches for it (satisfies)."}
+    assert told["c"] == {"c_set": "no mask changes what it reads."}
+
+
+def test_subjects_are_told(tmp_path: Path) -> None:
+    """Of a table, and of a date that follows."""
+    text = HOTEL_RULES.replace("  public.guests:\n", "  public.guests:\n    subject: id\n").replace(
+        "created_at: keep", "created_at: {mask: date.shift, days: 3}"
+    ).replace("{columns: {id: keep, price", "{columns: {id: keep, guest_id: keep, price")  # fmt: skip
+    rules = written(tmp_path, text)
+    assert explained(rules, hotel(), "public.reservations.created_at").subject == "guest_id"
+    assert explained(rules, hotel(), "public.reservations").subject == "guest_id"
+    assert any("about the person of id at " in reason for reason in explained(rules, hotel(), "public.guests").why)
+
+
+def test_tables_are_explained(hotel_rules: Rules) -> None:
+    """What becomes of each column, and whether rows are copied."""
+    guests = explained(hotel_rules, hotel(), "public.guests")
+    assert (guests.kind, guests.status) == ("table", "all rows")
+    assert dict(guests.columns)["phone"] == "phone with preserve_format"
+    assert dict(guests.columns)["search"] == "generated"
+    assert explained(hotel_rules, hotel(), "public.sessions").status == "no rows"
+    assert explained(hotel_rules, hotel(), "public.logs_1").root == "public.logs"
+    undecided = explained(Rules(version=1), hotel(), "public.guests")
+    assert undecided.status == "undecided"
+    some = Rules.model_validate(
+        {"version": 1, "tables": {"public.guests": {"rows": {"where": "id < 9"}, "columns": {"id": "keep"}}}}
+    )
+    assert explained(some, hotel(), "public.guests").when == "id < 9"
+
+
+def test_declared_domains_are_explained(tmp_path: Path) -> None:
+    """With all that is united by them."""
+    rules = written(
+        tmp_path,
+        HOTEL_RULES.replace("      phone: {mask: phone, preserve_format: true}\n", "")
+        + "domains:\n  numbers: {mask: phone, columns: [public.guests.phone]}\n",
+    )
+    found = explained(rules, hotel(), "numbers")
+    assert (found.kind, found.status, found.columns) == ("domain", "masked", (("public.guests.phone", "phone"),))
+    assert explained(rules, hotel(), "public.guests.phone").taken_over_from == "the domain numbers"
+
+
+def test_what_is_not_there_is_told_with_what_is_near(hotel_rules: Rules) -> None:
+    """A table, a column, a domain, a word that is no name, and a table that no copy brings."""
+    for what, words in {
+        "public.gests": "Did you mean public.guests?",
+        "public.guests.emial": "Did you mean email?",
+        "numbers": "no declared domain",
+        "a b": "double quotes",
+    }.items():
+        with pytest.raises(BadInput, match=words):
+            explained(hotel_rules, hotel(), what)
+    without = replace(hotel(), left_out={TableName("public", "scratch"): "unlogged"})
+    assert explained(hotel_rules, without, "public.scratch.a").status == "not copied"
+
+
+def test_an_index_over_the_column_counts_by_expression_too(tmp_path: Path) -> None:
+    """As it does for the check."""
+    of = catalog(table("public.t", "id int8 pk", "a text", indexes=(Index("t_lower", (), expressions=("lower(a)",)),)))
+    rules = written(tmp_path, "version: 1\ntables: {public.t: {columns: {id: keep, a: email}}}\n")
+    assert explained(rules, of, "public.t.a").unique == ("the unique index t_lower of public.t",)

@@ -1,0 +1,323 @@
+"""What rules that fit may still tell of people, and what they cost, judged on sampled rows; counts only, no value.
+
+- *Frequencies*: a value that few rows have is known again by how rare it is, kept or masked, if the mask gives equal
+  values equal ones.
+- *Linkability*: kept columns that say little each may be a row's own together.
+- *Personal*: a kept column whose values look like an address, a number or a name, or are running text.
+- *Unknown leaves*: what documents hold that no path of their rule names.
+- *Failing* and *impure*: a mask that does not take a value of production, a function of the user's own that is none.
+- *Cost*: what the masks of a whole snapshot take, measured on the samples.
+
+The first two are asked of tables only that have a masked column, or refer to one that has: rows of others are about
+nobody. What is rare or alone in a sample need not be so in a large table, and what is not in the sample is not judged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from capture.model import BadInput, Catalog, ColumnName, ServerFailed, Table, quote_identifier
+from transform.arraytext import delimiter_of, parse
+from transform.binding import BlankPaddedMask
+from transform.coverage import Decision, Finding, FindingKind, Severity
+from transform.masks.arrays import ArrayMask
+from transform.masks.base import JSON, TEXT, AnyMask, DerivedMask, RowMask
+from transform.masks.custom import Custom, check_purity
+from transform.masks.documents import Documents
+from transform.masks.unknown_leaves import unknown_leaves
+from transform.plan import Examined, TablePlan
+from transform.suggest.category import Category
+from transform.suggest.profile import MOST, Profile
+from transform.uniqueness import Uniques
+
+# A value is rare if fewer rows have it.
+LEAST: Final = 5
+# The share of rows that may be alone on the kept columns.
+ALONE: Final = 0.2
+_ENOUGH_ROWS: Final = 50
+_SENTENCES: Final = 0.5
+_PATHS_SHOWN: Final = 6
+_DEAREST_SHOWN: Final = 3
+_TRIED_FOR_PURITY: Final = 100
+# What classifies by its share alone, and says something of a person.
+_TELLING: Final = frozenset({Category.PHONE, Category.PERSONAL_NUMBER, Category.IP, Category.MAC})
+_NAMES: Final = (Category.FULL_NAME, Category.FIRST_NAME, Category.LAST_NAME)
+_WITH_TEXT: Final = TEXT | JSON | {"hstore", "xml"}
+
+_Codes: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What a column's mask takes: seconds for all rows of its table, on one processor, and for a value."""
+
+    column: ColumnName
+    mask: str
+    seconds: float
+    for_one: float
+
+
+class Risks:
+    """Judges one table after the other. The masks are those of ``examined``, under its key that everybody knows."""
+
+    def __init__(self, examined: Examined, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._plans = examined.plan.tables
+        self._decisions = examined.decisions
+        self._uniques = Uniques(catalog)
+        self._measured: list[_Measured] = []
+        self._rows = 0
+        masked = {table for table, plan in self._plans.items() if plan.masks}
+        self._about_people = {
+            column.table
+            for column, decision in examined.decisions.items()
+            if column.table in masked or any(other.table in masked for other in decision.domain.columns)
+        }
+
+    def judge(self, table: Table, rows: pa.RecordBatch) -> Iterator[Finding]:
+        """What a sample of a table's rows shows: a batch of all its copied columns, text format, not escaped."""
+        plan = self._plans.get(table.name)
+        if plan is None or plan.rows == "none" or not rows.num_rows:
+            return
+        self._rows += self._estimated_rows(table)
+        masked = rows.to_pydict()
+        yield from self._mask_all(table, plan, rows, masked)
+        for name in plan.columns:
+            decision = self._decisions[ColumnName(table.root or table.name, name)]
+            yield from self._judge_column(decision, plan, rows.column(name).drop_null().to_pylist(), masked[name])
+        if table.name in self._about_people:
+            yield from self._linkable(plan, rows)
+
+    def _judge_column(
+        self, decision: Decision, plan: TablePlan, values: list[bytes], masked: Sequence[bytes | None] | None
+    ) -> Iterator[Finding]:
+        mask = plan.masks.get(decision.column.column)
+        if mask is None:
+            yield from _personal(decision, Profile.of(values))
+        else:
+            yield from _inside(decision, mask, values)
+        stands_alone = len(decision.domain.columns) == 1 and decision.column not in self._uniques
+        if masked is not None and stands_alone and decision.column.table in self._about_people:
+            yield from _frequencies(decision, Profile.of(values), masked)
+
+    # --------------------------------------------------------------------------------------------- masking
+
+    def _mask_all(
+        self, table: Table, plan: TablePlan, rows: pa.RecordBatch, masked: dict[str, list[bytes | None] | None]
+    ) -> Iterator[Finding]:
+        """Mask the sample column by column, into ``masked``: None for a column whose mask failed. It is timed."""
+        originals = dict(zip(rows.schema.names, rows.columns, strict=True))
+        found = dict(originals)
+        # What is made from masked columns comes last.
+        for name, mask in sorted(plan.masks.items(), key=lambda item: isinstance(item[1], DerivedMask)):
+            decision = self._decisions[ColumnName(table.root or table.name, name)]
+            try:
+                _apply(mask, originals[name], originals, found)
+                began = time.perf_counter()
+                out = _apply(mask, originals[name], originals, found)
+                for_one = (time.perf_counter() - began) / rows.num_rows
+            except ServerFailed as error:
+                message = f"the mask {decision.rule.mask} did not take a sampled value, and would stop a copy: "
+                masked[name] = None
+                yield _risk(FindingKind.FAILING, decision, message + error.message, error.hint)
+                continue
+            masked[name] = out.to_pylist()
+            found[name] = out
+            seconds = for_one * self._estimated_rows(table)
+            self._measured.append(_Measured(decision.column, decision.rule.mask, seconds, for_one))
+
+    def _estimated_rows(self, table: Table) -> int:
+        members = [other for other in self._catalog.tables.values() if table.name in (other.name, other.root)]
+        return sum(max(other.estimated_rows, 0) for other in members if other.kind == "r")
+
+    def cost(self, workers: int) -> Finding:
+        """How long the masks of all tables that were judged would take a snapshot, on so many workers."""
+        dearest = sorted(self._measured, key=lambda one: one.seconds, reverse=True)[:_DEAREST_SHOWN]
+        listed = ", ".join(f"{one.column} ({one.mask}, {one.for_one * 1e6:.1f} us a value)" for one in dearest)
+        seconds = sum(one.seconds for one in self._measured) / workers
+        message = (
+            f"estimate: masking a snapshot of about {self._rows:,} rows takes about {_lasting(seconds)} of "
+            f"{workers} {'worker' if workers == 1 else 'workers'}, as fast as this machine masked the samples"
+        )
+        message += f"; most of it {listed}." if dearest else "."
+        return Finding(Severity.NOTE, FindingKind.COST, self._catalog.database, message)
+
+    # ----------------------------------------------------------------------------------------- linkability
+
+    def _linkable(self, plan: TablePlan, rows: pa.RecordBatch) -> Iterator[Finding]:
+        root = self._catalog.tables[plan.table].root or plan.table
+        kept = [
+            name
+            for name in plan.columns
+            if name not in plan.masks
+            and (column := ColumnName(root, name)) not in self._uniques
+            and len(self._decisions[column].domain.columns) == 1
+        ]
+        if rows.num_rows < _ENOUGH_ROWS or not kept:
+            return
+        columns = {name: _codes(rows.column(name)) for name in kept}
+        limit = ALONE * rows.num_rows
+        every = np.zeros(rows.num_rows, dtype=np.int64)
+        for codes in columns.values():
+            every = _joined(every, codes)
+        alone = _alone(every)
+        if alone <= limit:
+            return
+        chosen = _fewest(columns, limit)
+        decision = self._decisions[ColumnName(root, chosen[0])]
+        share = 100 * alone / rows.num_rows
+        listed = ", ".join(map(quote_identifier, chosen))
+        message = (
+            f"{share:.0f}% of {rows.num_rows:,} sampled rows are alone with what they have in the kept columns, which "
+            f"may tell whose they are; {listed} {'is' if len(chosen) == 1 else 'are'} enough for more than "
+            f"{100 * ALONE:.0f}%."
+        )
+        hint = "Mask what tells rows apart, such as by a band, date.truncate or number.noise."
+        yield Finding(Severity.RISK, FindingKind.LINKABLE, str(plan.table), message, hint, decision.at)
+
+
+def _codes(values: pa.BinaryArray) -> _Codes:
+    """The same number for equal values, NULL among them."""
+    encoded = pc.dictionary_encode(values, null_encoding="encode")
+    codes: _Codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes
+
+
+def _joined(first: _Codes, second: _Codes) -> _Codes:
+    pairs = first * (int(second.max()) + 1) + second
+    _, codes = np.unique(pairs, return_inverse=True)
+    numbers: _Codes = codes.astype(np.int64)
+    return numbers
+
+
+def _alone(codes: _Codes) -> int:
+    _, counts = np.unique(codes, return_counts=True)
+    return int(np.count_nonzero(counts == 1))
+
+
+def _fewest(columns: Mapping[str, _Codes], limit: float) -> list[str]:
+    """Columns that leave more rows alone than ``limit``: always the one that adds most, so seldom more than needed."""
+    chosen: list[str] = []
+    codes = np.zeros(len(next(iter(columns.values()))), dtype=np.int64)
+    while _alone(codes) <= limit:
+        rest = {name: _joined(codes, own) for name, own in columns.items() if name not in chosen}
+        # Before any row is alone, what tells most rows apart leads there.
+        best = max(rest, key=lambda name: (_alone(rest[name]), int(rest[name].max())))
+        chosen.append(best)
+        codes = rest[best]
+    return chosen
+
+
+# ------------------------------------------------------------------------------------------------------ columns
+
+
+def _risk(kind: FindingKind, decision: Decision, message: str, hint: str = "") -> Finding:
+    return Finding(Severity.RISK, kind, str(decision.column), message, hint, decision.at)
+
+
+def _frequencies(decision: Decision, profile: Profile, masked: Sequence[bytes | None]) -> Iterator[Finding]:
+    times = Counter(value for value in masked if value is not None)
+    rare = sum(number < LEAST for number in times.values())
+    # A mask that gives equal values different ones, or many the same, hides how often they come.
+    if not profile.is_few or not rare or len(times) < 2 or len(times) > profile.distinct:
+        return
+    counted = f"{rare} of {len(times)} values come fewer than {LEAST} times in {len(masked):,} sampled rows"
+    name = decision.rule.mask
+    how = "it is kept" if name == "keep" else f"the mask {name} leaves them as rare as they were"
+    message = f"{counted}, and {how}: whoever knows of one knows the row."
+    yield _risk(
+        FindingKind.FREQUENCY, decision, message, "Use null, redact, or a mask that joins values, such as a band."
+    )
+
+
+def _personal(decision: Decision, profile: Profile) -> Iterator[Finding]:
+    shape = decision.shape
+    if shape.kind != "b" or shape.base_type not in _WITH_TEXT or not profile.total:
+        return
+    what = _looks_like(profile)
+    if what:
+        message = f"it is kept, and {what} of {profile.total:,} sampled values."
+        yield _risk(FindingKind.PERSONAL, decision, message, "Use a mask for it, or keep it knowingly.")
+    elif shape.base_type in TEXT and not profile.is_few and profile.sentences > _SENTENCES * profile.total:
+        message = f"it is kept, and {profile.sentences:,} of {profile.total:,} sampled values are running text."
+        yield _risk(FindingKind.PERSONAL, decision, message, "Free text may name people: text.lorem, or text.scramble.")
+
+
+def _looks_like(profile: Profile) -> str:
+    """What the values look like, and how many; '' for nothing that says something of a person."""
+    for hits in profile.hits:
+        detector = hits.detector
+        most = hits.count >= MOST * profile.total and detector.category in _TELLING
+        if detector.category is not Category.CODE and not hits.by_chance and (detector.flags or most):
+            inside = " or hold one inside" if hits.inside else ""
+            return f"there are signs of personal data ({detector.what}){inside} in {hits.count:,}"
+    for category in _NAMES:
+        share = profile.names[category]
+        if share >= MOST:
+            return f"there are signs of personal data ({category}) in {round(share * profile.total):,}"
+    return ""
+
+
+def _inside(decision: Decision, mask: AnyMask, values: list[bytes]) -> Iterator[Finding]:
+    """What there is to say of documents and of functions of the user's own."""
+    inner = mask
+    if isinstance(inner, ArrayMask):
+        delimiter = delimiter_of(decision.shape.base_type)
+        values = [each for value in values for each in parse(value, delimiter)[1] if each is not None]
+        inner = inner.element
+    if isinstance(inner, BlankPaddedMask):
+        values = [value.rstrip(b" ") for value in values]
+        inner = inner.inner
+    if isinstance(inner, Documents):
+        yield from _leaves(decision, unknown_leaves(inner, values))
+    elif isinstance(inner, Custom):
+        try:
+            check_purity(inner, values[:_TRIED_FOR_PURITY])
+        except BadInput as error:
+            message = f"{error.message.rstrip('.')}, for values of production."
+            where = str(decision.column)
+            yield Finding(Severity.ERROR, FindingKind.IMPURE, where, message, error.hint, decision.at)
+        except ServerFailed:
+            return  # told when the sample was masked
+
+
+def _leaves(decision: Decision, counts: Counter[str]) -> Iterator[Finding]:
+    if counts:
+        listed = ", ".join(f"{path} ({number:,})" for path, number in counts.most_common(_PATHS_SHOWN))
+        more = f" and {len(counts) - _PATHS_SHOWN} other paths" if len(counts) > _PATHS_SHOWN else ""
+        message = (
+            f"no path of the rule names {counts.total():,} leaves of the sampled documents, so they are scrambled or "
+            f"get otherwise: {listed}{more}."
+        )
+        where = str(decision.column)
+        yield Finding(Severity.NOTE, FindingKind.UNKNOWN_LEAVES, where, message, at=decision.at)
+
+
+def _apply(
+    mask: AnyMask,
+    values: pa.BinaryArray,
+    originals: Mapping[str, pa.BinaryArray],
+    masked: Mapping[str, pa.BinaryArray],
+) -> pa.BinaryArray:
+    match mask:
+        case DerivedMask():
+            return mask.derive(values, {name: masked[name] for name in mask.sources})
+        case RowMask():
+            return mask.apply_rows(values, {name: originals[name] for name in mask.needs})
+        case _:
+            return mask.apply(values)
+
+
+def _lasting(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
