@@ -1,0 +1,167 @@
+"""Rules of other tools: what converts means at least as much, and what does not is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from capture.model import BadInput, TableName
+from transform.document import load
+from transform.importing import Imported, from_greenmask, from_labels, write
+from transform.importing import greenmask as conversion
+from transform.masks.base import MASKS, mask_kind
+from transform.rules import ColumnRule, load_rules
+
+PEOPLE = TableName("public", "people")
+
+
+def greenmask(tmp_path: Path, tables: str) -> Imported:
+    path = tmp_path / "greenmask.yml"
+    path.write_text("common: {tmp_dir: /tmp}\ndump:\n  transformation:\n" + tables)
+    return from_greenmask(load(path))
+
+
+def transformer(name: str, **params: object) -> str:
+    listed = "".join(f", {key}: {value}" for key, value in params.items())
+    return f"    - {{schema: public, name: people, transformers: [{{name: {name}, params: {{column: c{listed}}}}}]}}\n"
+
+
+@pytest.mark.parametrize("name", sorted(conversion._PLAIN))
+def test_every_plain_transformer_has_a_mask(tmp_path: Path, name: str) -> None:
+    """That is in the catalogue, with parameters that it takes."""
+    rule = ColumnRule.model_validate(greenmask(tmp_path, transformer(name)).columns[PEOPLE]["c"])
+    mask_kind(rule.mask).params.model_validate(rule.params)
+
+
+@pytest.mark.parametrize(
+    ("written", "rule"),
+    [
+        (transformer("NoiseInt", max_ratio=0.2), {"mask": "number.noise", "ratio": 0.2}),
+        (transformer("NoiseDate", max_ratio='"1 year 2 mons"'), {"mask": "date.shift", "days": 425}),
+        (transformer("NoiseDate", ratio='"01:00:00"'), {"mask": "date.shift", "days": 1}),
+        (transformer("RandomInt", min=1, max=9), {"mask": "number.within", "min": 1, "max": 9}),
+        (transformer("RandomInt"), "todo"),
+        (transformer("RandomChoice", values="[a, b]"), {"mask": "choice", "values": ["a", "b"]}),
+        (transformer("Replace", value="x"), {"mask": "constant", "value": "x"}),
+        (
+            transformer("RegexpReplace", regexp="'(.).*'", replace="'$1.'"),
+            {"mask": "text.regex", "pattern": "(.).*", "replacement": r"\1."},
+        ),
+        (transformer("Masking", type="email"), "email"),
+        (transformer("Masking"), "redact"),
+        (transformer("Cmd"), "todo"),
+        (transformer("RandomDate", min="'2020-01-01'", max="'2021-01-01'"), "todo"),
+    ],
+)
+def test_transformers_convert(tmp_path: Path, written: str, rule: object) -> None:
+    """With their parameters; what would mean less is todo."""
+    imported = greenmask(tmp_path, written)
+    assert imported.columns[PEOPLE]["c"] == rule
+    assert bool(imported.unequal) is (rule == "todo")
+
+
+def test_two_transformers_on_one_column_are_left_to_a_person(tmp_path: Path) -> None:
+    """They work one after the other, which masks do not."""
+    two = "[{name: RandomEmail, params: {column: c}}, {name: Hash, params: {column: c}}]"
+    imported = greenmask(tmp_path, f"    - {{name: people, transformers: {two}}}\n")
+    assert imported.columns[PEOPLE]["c"] == "todo"
+    assert "follows another" in str(imported.unequal[0])
+
+
+def test_persons_are_taken_apart(tmp_path: Path) -> None:
+    """A template of one name, or of a whole one."""
+    tables = """\
+    - schema: public
+      name: people
+      subset_conds: ["public.people.country = 'DE'", "people_id > 3"]
+      transformers:
+        - name: RandomPerson
+          when: "raw_value != null"
+          params:
+            columns:
+              - {name: first, template: "{{ .FirstName }}"}
+              - {name: whole, template: "{{ .Title }} {{ .FirstName }} {{ .LastName }}"}
+              - {name: odd, template: "{{ .Gender }}"}
+"""
+    imported = greenmask(tmp_path, tables)
+    assert imported.columns[PEOPLE] == {"first": "name.first", "whole": "name.full", "odd": "todo"}
+    assert imported.rows[PEOPLE] == {"where": "(country = 'DE') AND (people_id > 3)"}
+    assert ["todo" in str(each) for each in imported.unequal] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("dump: {}\n", "dump.transformation should hold a list"),
+        ("dump:\n  transformation:\n    - {transformers: []}\n", "a table needs a name"),
+        ("dump:\n  transformation:\n    - {name: t, transformers: [{params: {}}]}\n", "a transformer needs a name"),
+    ],
+)
+def test_what_is_no_configuration_is_told_with_its_place(tmp_path: Path, content: str, words: str) -> None:
+    """File, line and column."""
+    path = tmp_path / "greenmask.yml"
+    path.write_text(content)
+    with pytest.raises(BadInput, match=words) as caught:
+        from_greenmask(load(path))
+    assert "greenmask.yml:" in str(caught.value)
+
+
+LABELS = """
+-- a dump
+SECURITY LABEL FOR anon ON COLUMN public.people.email IS 'MASKED WITH FUNCTION anon.fake_email()';
+SECURITY LABEL FOR anon ON COLUMN people."First Name"
+  IS 'MASKED WITH FUNCTION anon.fake_first_name()';
+SECURITY LABEL FOR anon ON COLUMN people.note IS 'MASKED WITH VALUE ''it''''s hidden''';
+SECURITY LABEL FOR anon ON COLUMN people.odd IS $$MASKED WITH FUNCTION my.own(people.odd)$$;
+SECURITY LABEL FOR anon ON COLUMN people.gone IS NULL;
+SECURITY LABEL FOR anon ON TABLE people IS 'TABLESAMPLE BERNOULLI(10)';
+"""
+
+
+def test_labels_convert() -> None:
+    """In whatever quotes they stand; what has no equal is named."""
+    imported = from_labels(LABELS)
+    assert imported.columns == {
+        PEOPLE: {
+            "email": "email",
+            "First Name": "name.first",
+            "note": {"mask": "constant", "value": "it's hidden"},
+            "odd": "todo",
+        }
+    }
+    assert sorted(each.where for each in imported.unequal) == ["public.people.odd", "table people"]
+
+
+def test_text_without_labels_is_refused() -> None:
+    """It is no such dump."""
+    with pytest.raises(BadInput, match="no SECURITY LABEL"):
+        from_labels("SELECT 1;")
+
+
+def test_the_file_loads_and_decisions_win(tmp_path: Path) -> None:
+    """What a person has decided stays; todo is filled."""
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "version: 1\nlocale: de_DE\ntables:\n  public.people:\n    subject: id\n"
+        "    columns: {email: redact, First Name: todo, note: {mask: redact, when: odd IS NULL}}\n"
+        "domains:\n  d: {mask: email, columns: [public.a.b]}\n"
+    )
+    path.write_text(write(from_labels(LABELS), load_rules(path)))
+    rules = load_rules(path)
+    people = rules.tables[PEOPLE]
+    assert {name: rule.written for name, rule in people.columns.items()} == {
+        "email": "redact",
+        "First Name": "name.first",
+        "note": {"mask": "redact", "when": "odd IS NULL"},
+        "odd": "todo",
+    }
+    assert (rules.locale, people.subject, list(rules.domains)) == ("de_DE", "id", ["d"])
+    assert "#   public.people.odd: its label has no equal; it is todo" in path.read_text()
+
+
+def test_masks_that_are_named_exist() -> None:
+    """No conversion names a mask that the catalogue lacks."""
+    named = [rule if isinstance(rule, str) else rule["mask"] for rule in conversion._PLAIN.values()]
+    named += [rule for rule in conversion._MASKING.values() if isinstance(rule, str)]
+    assert set(named) <= set(MASKS)

@@ -1,0 +1,203 @@
+"""What values tell: checksums, patterns, dictionaries, entropy, documents, addresses, a locale, people in texts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from fix_catalog import catalog, table
+
+from capture.model import Check, ColumnName
+from transform.suggest import free_text, suggest
+from transform.suggest.category import Category
+from transform.suggest.detectors import detect, looks_random
+from transform.suggest.dictionaries import is_full_name
+from transform.suggest.judge import Setting
+from transform.suggest.leaves import judge_document, judge_hstore
+from transform.suggest.profile import Profile
+
+
+@pytest.mark.parametrize(
+    ("value", "category"),
+    [
+        ("anna@hotel.example", Category.EMAIL),
+        ("GB82 WEST 1234 5698 7654 32", Category.IBAN),
+        ("GB82 WEST 1234 5698 7654 33", None),
+        ("4111 1111 1111 1111", Category.CARD),
+        ("4111 1111 1111 1112", None),
+        ("9111 1111 1111 1111", None),
+        ("078-05-1120", Category.PERSONAL_NUMBER),
+        ("666-05-1120", None),
+        ("AB 12 34 56 C", Category.PERSONAL_NUMBER),
+        ("12345678Z", Category.PERSONAL_NUMBER),
+        ("12345678A", None),
+        ("111.444.777-35", Category.PERSONAL_NUMBER),
+        ("111.444.777-36", None),
+        ("11.222.333/0001-81", Category.PERSONAL_NUMBER),
+        ("RSSMRA85T10A562S", Category.PERSONAL_NUMBER),
+        ("1M8GDM9AXKP042788", Category.PERSONAL_NUMBER),
+        ("9780306406157", Category.CODE),
+        ("10.1.2.3", Category.IP),
+        ("2001:db8::1", Category.IP),
+        ("00:1b:44:11:3a:b7", Category.MAC),
+        ("+49 30 1234567", Category.PHONE),
+        ("(555) 123-4567", Category.PHONE),
+        ("https://example.com/a", Category.URL),
+        ("Mozilla/5.0 (X11; Linux x86_64)", Category.USER_AGENT),
+        ("$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", Category.SECRET),
+        ("52.52000, 13.40500", Category.POSITION),
+        ("please call anna@hotel.example about it", Category.EMAIL),
+        ("paid with 4111 1111 1111 1111 at the desk", Category.CARD),
+        ("red", None),
+        ("2024-01-31", None),
+        ("1.2.3", None),
+    ],
+)
+def test_values_are_known(value: str, category: Category | None) -> None:
+    """A number counts if its check digits hold, a text if it has the form, also inside a longer one."""
+    assert [hits.detector.category for hits in detect({value: 1})] == ([category] if category else [])
+
+
+def test_chance_is_no_evidence() -> None:
+    """Of numbers that mean nothing a tenth passes Luhn's check, and nobody is asked about them."""
+    numbers = {f"4{number * 7919:015d}": 1 for number in range(400)}
+    (hits,) = [hits for hits in detect(numbers) if hits.detector.category is Category.CARD]
+    assert 0 < hits.count < 100
+    assert hits.by_chance
+
+
+def test_names_and_secrets_are_told_from_words() -> None:
+    """Both a first and a last name make a person, whatever stands around them; a thing's name does not."""
+    assert all(map(is_full_name, ["Anna Keller", "Dr. Anna Keller", "KELLER, Anna", "Anna-Maria Keller"]))
+    assert not any(map(is_full_name, ["Sturdy Kettle", "Anna", "anna keller runs", ""]))
+    assert looks_random("q8ZrT2mKx9LwPv4nB7cY1sDf")
+    assert not any(map(looks_random, ["a-quite-long-slug-of-an-article", "Donaudampfschifffahrt", "2024-01-31T10:00"]))
+
+
+DOCUMENTS = [
+    b'{"theme": "dark", "contact": {"email": "g%d@x.example"}, "tags": ["a", "b"], "n": %d, "odd key %d": 1}'
+    % (n, n, n)
+    for n in range(200)
+]
+
+
+def test_leaves_get_paths() -> None:
+    """A leaf of many documents has a rule by its path; a key that may be data stands in no rules file."""
+    rule, evidence = judge_document(DOCUMENTS, Setting())
+    assert isinstance(rule, dict)
+    assert rule["paths"] == {"$.contact.email": "email", "$.theme": "keep", "$.n": "keep", "$.tags[*]": "keep"}
+    assert evidence == "contact.email email: 200/200"
+    assert "odd key" not in str(rule)
+
+
+def test_keys_that_are_data_are_masked() -> None:
+    """Where every document has keys of its own, no path leads there."""
+    many = [b'{"%s": 1}' % bytes([97 + n // 26, 97 + n % 26]) for n in range(200)]
+    rule, _ = judge_document(many, Setting())
+    assert isinstance(rule, dict)
+    assert rule["paths"] == {}
+    assert list(rule["keys"]) == ["$"]
+
+
+def test_hstore_is_judged_by_key() -> None:
+    """Values of a key are judged as a column's are."""
+    rule, _ = judge_hstore([b'"size"=>"L", "mail"=>"a%d@x.example", "x"=>NULL' % n for n in range(200)], Setting())
+    assert rule == {"mask": "hstore", "keys": {"mail": "email", "size": "keep"}}
+
+
+def test_addresses_of_one_table_are_told_apart() -> None:
+    """What begins alike is one address; where there is but one, no group is written."""
+    of = catalog(
+        table("public.orders", "billing_city text", "billing_zip text", "ship_city text", "ship_zip text"),
+        table("public.guests", "city text", "zip text"),
+    )
+    text = suggest(of, {}, None)
+    assert "billing_city: {mask: address.city, group: billing}" in text
+    assert "ship_zip: {mask: address.postcode, group: ship}" in text
+    assert "      city: address.city" in text
+
+
+@pytest.mark.parametrize(("prefix", "locale"), [(b"+49 30 ", "de_DE"), (b"030 ", None), (b"+1 212 ", None)])
+def test_telephone_numbers_tell_the_locale(prefix: bytes, locale: str | None) -> None:
+    """Where most numbers are of one country, the rules speak its language."""
+    of = catalog(table("public.guests", "phone text"))
+    samples = {ColumnName.parse("public.guests.phone"): [prefix + b"%07d" % n for n in range(200)]}
+    text = suggest(of, samples, None)
+    assert (f"locale: {locale}" in text) if locale else ("locale:" not in text)
+
+
+def test_a_table_of_people_is_a_subject() -> None:
+    """Dates of one person are shifted alike, so the key of a table of people with such dates is named."""
+    of = catalog(table("public.patients", "id int8 pk", "birth_date date"), table("public.rooms", "id int8 pk"))
+    text = suggest(of, {}, None)
+    assert text.count("subject: id") == 1
+
+
+def test_a_search_vector_may_stay_where_its_texts_stay() -> None:
+    """It holds the words of the row's texts, and no others."""
+    shapes = ("title text", "description text", "words tsvector notnull")
+    samples = {
+        ColumnName.parse("public.films.title"): [b"Film %d" % n for n in range(50)],
+        ColumnName.parse("public.films.description"): [b"A story of a cat and dog %d" % n for n in range(50)],
+    }
+    assert "words: keep" in suggest(catalog(table("public.films", *shapes)), samples, None)
+    assert "words: keep" not in suggest(catalog(table("public.guests", *shapes)), samples, None)
+
+
+@pytest.fixture
+def _fresh_presidio() -> Iterator[None]:
+    free_text._analyzer.cache_clear()
+    yield
+    free_text._analyzer.cache_clear()
+
+
+@pytest.mark.usefixtures("_fresh_presidio")
+@pytest.mark.parametrize("has_model", [True, False])
+def test_presidio_is_asked_where_it_is_installed(monkeypatch: pytest.MonkeyPatch, *, has_model: bool) -> None:
+    """It finds people in texts that would be kept; without a model of spaCy it is left alone."""
+
+    class Engine:
+        def __init__(self, **_: object) -> None:
+            pass
+
+        def analyze(self, *, text: str, **_: object) -> list[str]:
+            return ["PERSON"] if "Anna" in text else []
+
+    provider = SimpleNamespace(create_engine=object)
+    engines = SimpleNamespace(NlpEngineProvider=lambda **_: provider)
+    monkeypatch.setitem(sys.modules, "presidio_analyzer", SimpleNamespace(AnalyzerEngine=Engine))
+    monkeypatch.setitem(sys.modules, "presidio_analyzer.nlp_engine", engines)
+    monkeypatch.setitem(sys.modules, "spacy.util", SimpleNamespace(is_package=lambda name: has_model))
+    of = catalog(table("public.films", "description text"))
+    samples = {ColumnName.parse("public.films.description"): [b"the story of Anna and a cat %d" % n for n in range(50)]}
+    text = suggest(of, samples, None)
+    assert ("description: text.lorem  # people in texts: 50" in text) is has_model
+
+
+def test_a_profile_shows_counts_only() -> None:
+    """Not even its repr holds a value."""
+    profile = Profile.of([b"canary", b"canary", b"bird"])
+    assert repr(profile) == "Profile(2 distinct in 3)"
+    assert str(profile) == "2 distinct in 3"
+
+
+def test_what_constraints_list_is_known() -> None:
+    """Values that a constraint lists are kept, or one of them is chosen where they are telling; bounds hold."""
+    (t,) = catalog(
+        table("public.patients", "kind text", "gender char(1) notnull", "salary numeric", "birth_date date notnull")
+    ).tables.values()
+    listed = "((%s)::text = ANY (ARRAY['M'::text, 'F'::text]))"
+    checks = (
+        Check("kind", listed % "kind", ("kind",)),
+        Check("gender", listed % "gender", ("gender",)),
+        Check("born", "((birth_date >= '1930-01-01'::date) AND (birth_date <= now()))", ("birth_date",)),
+        Check("salary", "((salary >= 6.50) AND (salary <= (200)::numeric))", ("salary",)),
+    )
+    text = suggest(catalog(replace(t, checks=checks)), {}, None)
+    assert "kind: keep  # a constraint lists its values" in text
+    assert "gender: {mask: choice, values: [M, F], satisfies: [gender]}" in text
+    assert "salary: {mask: number.within, min: 6.5, max: 200.0, satisfies: [salary]}" in text
+    assert "birth_date: {mask: date.truncate, to: year, satisfies: [born]}" in text

@@ -1,0 +1,56 @@
+"""Labels of PostgreSQL Anonymizer in SQL text: ``SECURITY LABEL FOR anon ON COLUMN t.name IS 'MASKED WITH ...'``."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from capture.model import BadInput, ColumnName, TableName, parse_identifiers
+from transform.anon_labels import translate
+from transform.importing.result import Imported, Unequal
+from transform.masks.base import MASKS
+from transform.rules import KEEP
+
+_NAME: Final = r'(?:"(?:[^"]|"")+"|[\w$]+)'
+_LABEL: Final = re.compile(
+    rf"""SECURITY \s+ LABEL \s+ (?:FOR \s+ (?P<provider>{_NAME}) \s+)? ON \s+ (?P<kind>[A-Z]+(?:\s+VIEW)?) \s+
+         (?P<object>{_NAME}(?:\s*\.\s*{_NAME})*) \s+ IS \s+
+         (?: NULL | E?'(?P<quoted>(?:[^'\\]|''|\\.)*)' | \$(?P<tag>\w*)\$(?P<dollars>.*?)\$(?P=tag)\$ )""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+
+
+def from_labels(text: str) -> Imported:
+    """The rules that the labels in a dump or a script mean. Raises ``BadInput`` when there are none."""
+    imported = Imported()
+    found = list(_LABEL.finditer(text))
+    if not found:
+        raise BadInput("there is no SECURITY LABEL in this text.", hint="Dump the schema with pg_dump --schema-only.")
+    for match in found:
+        label = match["dollars"] if match["dollars"] is not None else (match["quoted"] or "").replace("''", "'")
+        kind = re.sub(r"\s+", " ", match["kind"]).upper()
+        named = re.sub(r"\s*\.\s*", ".", match["object"])
+        if kind != "COLUMN":
+            if label:
+                imported.unequal.append(Unequal(f"{kind.lower()} {named}", "a label", "nothing was taken from it"))
+            continue
+        column = _column(named)
+        if not label:
+            continue
+        rule = translate(label)
+        if rule is not None and (rule if isinstance(rule, str) else rule["mask"]) not in {*MASKS, KEEP}:
+            rule = None
+        imported.decide(column.table, column.column, rule, what="its label")
+    return imported
+
+
+def _column(named: str) -> ColumnName:
+    try:
+        parts = parse_identifiers(named)
+    except ValueError:
+        parts = ()
+    if len(parts) == 2:
+        parts = ("public", *parts)
+    if len(parts) != 3:
+        raise BadInput(f"the label on {named} names no column of a table.")
+    return ColumnName(TableName(parts[0], parts[1]), parts[2])

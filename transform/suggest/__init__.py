@@ -1,0 +1,392 @@
+"""A complete rules file, proposed from what a catalog and samples of its values show.
+
+A column is decided by, in this order: the decision that the rules already hold, its comment (``@mask: NAME``), its
+label for PostgreSQL Anonymizer, and a judgement on its type, its name, its comment's words and its values. Foreign keys
+give a referencing column the rule of the column that it refers to. What cannot be decided is ``todo``, which blocks a
+run. Each proposal carries its evidence as counts; no value is ever shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+import transform.masks  # noqa: F401 - registers the catalogue
+from capture.model import Catalog, Column, ColumnName, Table, TableName
+from transform.anon_labels import translate
+from transform.arraytext import delimiter_of, parse
+from transform.coverage import Finding, Severity
+from transform.domains import Domain, unite
+from transform.masks.base import DATE, DEFAULT_LOCALE, INTEGER, JSON, MASKS, NUMBER, TEXT
+from transform.masks.locales import find
+from transform.plan import check
+from transform.rules import KEEP, TODO, ColumnRule, Rules
+from transform.suggest.addresses import group_addresses
+from transform.suggest.category import NEUTRAL, Category
+from transform.suggest.choice import Written, candidates, declared, stands
+from transform.suggest.judge import (
+    Call,
+    Setting,
+    Verdict,
+    judge_date,
+    judge_number,
+    judge_text,
+)
+from transform.suggest.leaves import judge_document, judge_hstore
+from transform.suggest.names import by_comment, by_name, lists_people, lists_things, tokens
+from transform.suggest.profile import MOST, Profile
+from transform.suggest.writing import Suggestion, write
+
+__all__ = ["suggest"]
+
+# Types whose values say nothing of a person beyond what their row says.
+_PLAIN_TYPES: Final = frozenset(
+    """bit varbit interval time timetz oid xid xid8 cid pg_lsn regclass int4range int8range numrange daterange
+    tsrange tstzrange int4multirange int8multirange nummultirange datemultirange tsmultirange tstzmultirange""".split()
+)
+_TELLING: Final = frozenset(
+    {
+        Category.FIRST_NAME,
+        Category.LAST_NAME,
+        Category.BIRTH,
+        Category.EMAIL,
+        Category.USERNAME,
+        Category.GENDER,
+        Category.PERSONAL_NUMBER,
+    }
+)
+_IMAGE_WORDS: Final = frozenset("old new record row image data values before after json jsonb changed fields".split())
+_PAY: Final = frozenset("pay payroll salary salaries wage wages compensation".split())
+_PAID: Final = frozenset("rate amount value gross net total".split())
+_SQL_WORDS: Final = frozenset("client query statement sql".split())
+
+
+_ENOUGH_NUMBERS: Final = 100
+
+
+def suggest(catalog: Catalog, samples: Mapping[ColumnName, Sequence[bytes]], existing: Rules | None) -> str:
+    """The text of a rules file that decides every column of ``catalog`` or marks it ``todo``.
+
+    ``samples`` holds values (text format, not escaped) of any of the columns; one that it does not name was not
+    sampled. The decisions of ``existing`` stay as they are. Apart from what is ``todo``, and from mistakes of
+    ``existing``, the result passes ``check``.
+    """
+    known = existing if existing is not None else Rules(version=1)
+    suggester = _Suggester(catalog, samples, known)
+    found = group_addresses(suggester.suggest())
+    subjects = _subjects(catalog, known, found)
+    if existing is None:
+        known = known.model_copy(update={"locale": _locale(samples)})
+    while refused := _refused(catalog, known, found, subjects):
+        for column, finding in refused.items():
+            found[column] = suggester.next_best(column, found[column], finding)
+    return write(catalog, known, found, subjects)
+
+
+def _locale(samples: Mapping[ColumnName, Sequence[bytes]]) -> str:
+    """The locale that most telephone numbers with a country code are of; the default where they do not agree."""
+    called: Counter[str] = Counter()
+    for values in samples.values():
+        numbers = [value.decode("ascii", "replace") for value in values if value.startswith(b"+")]
+        if len(numbers) * 2 > len(values):
+            called.update(found for number in numbers if (found := find(number)) is not None)
+    best = max(called, key=called.__getitem__, default=DEFAULT_LOCALE)
+    return best if called[best] >= max(_ENOUGH_NUMBERS, MOST * called.total()) else DEFAULT_LOCALE
+
+
+def _refused(
+    catalog: Catalog, known: Rules, found: Mapping[ColumnName, Suggestion], subjects: Mapping[TableName, str]
+) -> dict[ColumnName, Finding]:
+    """Errors of suggested rules: a mask that needs more room than the column has, say."""
+    refused: dict[ColumnName, Finding] = {}
+    by_name = {str(column): column for column in found}
+    for finding in check(_rules(known, found, subjects), catalog):
+        column = by_name.get(finding.where)
+        if finding.severity is Severity.ERROR and column is not None and found[column].rule != TODO:
+            refused[column] = finding
+    return refused
+
+
+def _rules(known: Rules, found: Mapping[ColumnName, Suggestion], subjects: Mapping[TableName, str]) -> Rules:
+    tables: dict[TableName, dict[str, Any]] = {
+        name: {**own.model_dump(exclude={"columns"}, exclude_unset=True, by_alias=True), "columns": dict(own.columns)}
+        for name, own in known.tables.items()
+    }
+    for column, suggestion in found.items():
+        table = tables.setdefault(column.table, {"columns": {}})
+        table["columns"][column.column] = ColumnRule.model_validate(suggestion.rule)
+    for name, subject in subjects.items():
+        tables.setdefault(name, {"columns": {}})["subject"] = subject
+    content = known.model_dump(exclude={"tables", "domains"}, exclude_defaults=True)
+    content |= {"version": 1, "tables": {str(name): own for name, own in tables.items()}, "domains": known.domains}
+    return Rules.model_validate(content)
+
+
+def _subjects(catalog: Catalog, known: Rules, found: Mapping[ColumnName, Suggestion]) -> dict[TableName, str]:
+    """The keys of tables of people whose dates are shifted, so that all dates of a person are shifted alike."""
+    subjects: dict[TableName, str] = {}
+    referred = {key.referenced_table for key in catalog.foreign_keys}
+    for name, table in catalog.tables.items():
+        own = known.tables.get(name)
+        key = table.primary_key
+        if table.root is not None or own is not None or len(key) != 1 or not lists_people(name.name):
+            continue
+        refers = any(foreign.table == name and foreign.columns == key for foreign in catalog.foreign_keys)
+        shifted = any(
+            "date.shift" in str(suggestion.rule) for column, suggestion in found.items() if column.table == name
+        )
+        if shifted and not refers and (name in referred or len(table.columns) > 1):
+            subjects[name] = key[0]
+    return subjects
+
+
+@dataclass(slots=True)
+class _Surroundings:
+    """What the tables are, by their names, their columns and their foreign keys."""
+
+    of_people: set[TableName]
+    about_people: set[TableName]
+    of_things: set[TableName]
+
+
+def _surroundings(catalog: Catalog) -> _Surroundings:
+    roots = [table for table in catalog.tables.values() if table.root is None]
+    people = {table.name for table in roots if _tells_of_people(table)}
+    about = {
+        key.table
+        for key in catalog.foreign_keys
+        if key.referenced_table in people and not lists_things(key.referenced_table.name)
+    }
+    about |= {table.name for table in roots if _holds_addresses(table) and not lists_things(table.name.name)}
+    things = {table.name for table in roots if lists_things(table.name.name) and table.name not in people}
+    return _Surroundings(people, about, things)
+
+
+def _tells_of_people(table: Table) -> bool:
+    if lists_people(table.name.name):
+        return True
+    telling = {by_name(shape.name) for shape in table.columns if shape.base_type not in {"bool", *INTEGER}} & _TELLING
+    # One address in a table of orders makes it no list of people; a first name does.
+    return bool(telling & {Category.FIRST_NAME, Category.LAST_NAME}) or len(telling) > 1
+
+
+def _holds_addresses(table: Table) -> bool:
+    """Whose they are may be told by a table that refers to this one."""
+    return any(
+        by_name(shape.name) in {Category.STREET, Category.ADDRESS} for shape in table.columns if shape.base_type in TEXT
+    )
+
+
+class _Suggester:
+    def __init__(self, catalog: Catalog, samples: Mapping[ColumnName, Sequence[bytes]], known: Rules) -> None:
+        self._catalog = catalog
+        self._samples = samples
+        self._known = known
+        self._declared = {column for domain in known.domains.values() for column in domain.columns}
+        self._unique = {
+            ColumnName(table.root or name, column)
+            for name, table in catalog.tables.items()
+            for index in table.indexes
+            for column in index.columns
+        }
+        self._domains = unite(known, catalog)
+        self._around = _surroundings(catalog)
+
+    def suggest(self) -> dict[ColumnName, Suggestion]:
+        """A suggestion for each column that the existing rules leave open."""
+        found: dict[ColumnName, Suggestion] = {}
+        # A referencing column takes over what its domain's first column, the one referred to, got.
+        by_domain: dict[int, Suggestion] = {}
+        columns = list(self._open_columns())
+        columns.sort(key=lambda item: (str(item[0]) != self._domains[item[0]].name, item[2].base_type == "tsvector"))
+        for column, table, shape in columns:
+            domain = self._domains[column]
+            if domain.rule is not None:
+                found[column] = Suggestion(domain.rule.rule.written, f"as {domain.rule.written_for}")
+            elif id(domain) in by_domain:
+                first = by_domain[id(domain)]
+                found[column] = replace(first, evidence=f"as {domain.name}")
+            else:
+                found[column] = by_domain[id(domain)] = self._decide(column, table, shape, domain, found)
+        return found
+
+    def next_best(self, column: ColumnName, refused: Suggestion, finding: Finding) -> Suggestion:
+        """What may stand instead of a suggestion that the check refused, for all columns of its domain alike."""
+        others = refused.others
+        while others and not stands(others[0], self._domains[column], self._catalog, self._unique):
+            others = others[1:]
+        if not others:
+            why = f"{refused.evidence}; {finding.kind} stands against it".removeprefix("; ")
+            return Suggestion(TODO, why)
+        return Suggestion(others[0], refused.evidence, others[1:])
+
+    def _open_columns(self) -> Iterator[tuple[ColumnName, Table, Column]]:
+        for name, table in self._catalog.tables.items():
+            own = self._known.tables.get(name)
+            if table.root is not None or (own is not None and own.rows == "none"):
+                continue
+            for shape in table.copied_columns:
+                column = ColumnName(name, shape.name)
+                written = own.columns.get(shape.name) if own is not None else None
+                if (written is None or written.mask == TODO) and column not in self._declared:
+                    yield column, table, shape
+
+    # ---------------------------------------------------------------------------------------------- deciding
+
+    def _decide(
+        self, column: ColumnName, table: Table, shape: Column, domain: Domain, found: Mapping[ColumnName, Suggestion]
+    ) -> Suggestion:
+        asked = self._asked(shape)
+        if asked is not None:
+            return asked
+        setting = self._setting(column, table, shape, domain)
+        profile = self._profile(column, shape)
+        base = shape.base_type if shape.kind == "b" else ""
+        if base == "tsvector":
+            return self._search(column, table, shape, found)
+        if base in JSON or base == "hstore":
+            return self._document(column, table, shape, setting)
+        verdict = self._judge(column, shape, profile, setting, domain)
+        constrained = declared(shape, (*table.checks, *shape.checks))
+        if base in TEXT and constrained is not None and isinstance(verdict.what, Call):
+            return Suggestion(KEEP, "a constraint lists its values")
+        if verdict.what is Call.KEEP:
+            return Suggestion(KEEP, verdict.why)
+        if verdict.what is Call.TODO:
+            return Suggestion(TODO, verdict.why)
+        category = verdict.what if isinstance(verdict.what, Category) else None
+        first = (constrained,) if constrained is not None and category is not None else ()
+        return self._best(column, (*first, *candidates(category, shape)), verdict.why)
+
+    def _asked(self, shape: Column) -> Suggestion | None:
+        """What a comment or a label asks for."""
+        asked = re.search(r"@mask:\s*([\w.]+)", shape.comment or "")
+        if asked is not None:
+            return Suggestion(asked[1] if asked[1] in MASKS else TODO, "by its comment")
+        label = shape.anon_label
+        rule = translate(label) if label is not None else None
+        if rule is None:
+            return None
+        try:
+            name = ColumnRule.model_validate(rule)
+            MASKS[name.mask].params.model_validate(name.params)
+        except (KeyError, ValidationError):
+            return None
+        return Suggestion(rule, "by its label for anon")
+
+    def _setting(self, column: ColumnName, table: Table, shape: Column, domain: Domain) -> Setting:
+        name = column.table
+        return Setting(
+            of_people=name in self._around.of_people,
+            of_things=name in self._around.of_things,
+            about_people=name in self._around.about_people,
+            is_key=len(domain.columns) > 1 or column.column in table.primary_key,
+            max_length=shape.max_length,
+        )
+
+    def _profile(self, column: ColumnName, shape: Column) -> Profile:
+        values = self._samples.get(column)
+        if shape.is_array and values is not None:
+            values = [element for value in values for element in _elements(value, shape.base_type)]
+        return Profile.of(values)
+
+    def _category(self, column: ColumnName, shape: Column, domain: Domain, setting: Setting) -> Category | None:
+        """What the names of the domain's columns say, its first one's first, else the comment."""
+        own = by_name(shape.name)
+        if set(tokens(shape.name)) & _PAID and set(tokens(column.table.name)) & _PAY:
+            return Category.INCOME
+        if own is None and not setting.is_key:
+            own = by_comment(shape.comment or "")
+        if own is not None and own not in NEUTRAL:
+            return own
+        others = (by_name(other.column) for other in domain.columns)
+        return next((other for other in others if other is not None and other not in NEUTRAL), own)
+
+    def _judge(self, column: ColumnName, shape: Column, profile: Profile, setting: Setting, domain: Domain) -> Verdict:
+        if shape.kind in {"e", "r", "m"} or shape.base_type in _PLAIN_TYPES:
+            return Verdict(Call.KEEP)
+        category = self._category(column, shape, domain, setting)
+        name = column.column
+        base = shape.base_type if shape.kind == "b" else ""
+        if base in TEXT:
+            if _in_audit_trail(self._catalog.tables[column.table], shape):
+                return Verdict(Category.QUERY, "SQL, or a row as text, in an audit trail")
+            return judge_text(name, profile, setting, Category.FREE_TEXT if category is Category.QUERY else category)
+        if base in NUMBER:
+            return judge_number(name, profile, setting, category, whole=base in INTEGER)
+        if base in DATE:
+            return judge_date(name, profile, setting, category)
+        match base:
+            case "bool":
+                is_telling = category is Category.SENSITIVE and setting.personal
+                return Verdict(Category.SENSITIVE, f"name: {category}") if is_telling else Verdict(Call.KEEP)
+            case "uuid":
+                return Verdict(category, f"name: {category}") if category is Category.SECRET else Verdict(Call.KEEP)
+            case "":
+                # A composite type: what it holds is seen in its text only.
+                return Verdict(Call.KEEP, str(profile)) if not profile.hits and not setting.personal else _HIDDEN
+            case _:
+                # Types that may hold anything: inet, point, bytea, xml.
+                return Verdict(Call.SAFE, shape.type_name)
+
+    def _document(self, column: ColumnName, table: Table, shape: Column, setting: Setting) -> Suggestion:
+        words = set(tokens(shape.name))
+        names = {other.name for other in table.columns}
+        image = words & {"old", "new", "record", "row", "image", "before", "after", "changed"}
+        values = () if shape.is_array else self._samples.get(column, ())
+        is_hstore = shape.base_type == "hstore"
+        rule, why = judge_hstore(values, setting) if is_hstore else judge_document(values, setting)
+        scrambled: Written = {"mask": "hstore", "keys": {}} if is_hstore else {"mask": "json", "paths": {}}
+        others = (rule, scrambled, *candidates(None, shape))
+        if image and words <= _IMAGE_WORDS and "table_name" in names:
+            return self._best(column, ("row_image", *others), "a row of the table that the row names")
+        return self._best(column, others, why)
+
+    def _search(
+        self, column: ColumnName, table: Table, shape: Column, found: Mapping[ColumnName, Suggestion]
+    ) -> Suggestion:
+        """A tsvector holds the words of the row's texts: it may stay if all of them do."""
+        texts = [
+            ColumnName(table.name, other.name)
+            for other in table.copied_columns
+            if other.base_type in TEXT or other.base_type in JSON
+        ]
+        rules = [found[text].rule if text in found else self._written(text) for text in texts]
+        if texts and all(rule == KEEP for rule in rules):
+            return Suggestion(KEEP, "every text of the row is kept")
+        from_texts = {"mask": "tsvector", "from": [text.column for text in texts]}
+        return self._best(column, (from_texts, "tsvector", *candidates(None, shape)), "words of the row's texts")
+
+    def _written(self, column: ColumnName) -> Written | None:
+        rule = self._known.rule(column)
+        return rule.mask if rule is not None else None
+
+    def _best(self, column: ColumnName, rules: Iterable[Written], why: str) -> Suggestion:
+        """The first rule that can stand in the column, with those after it."""
+        others = tuple(rules)
+        domain = self._domains[column]
+        while others and not stands(others[0], domain, self._catalog, self._unique):
+            others = others[1:]
+        return Suggestion(others[0], why, others[1:]) if others else Suggestion(TODO, why)
+
+
+_HIDDEN: Final = Verdict(Call.SAFE, "a composite type")
+
+
+def _in_audit_trail(table: Table, shape: Column) -> bool:
+    """Whether text of a table whose rows are about rows of others is a statement with its literals, or a whole row."""
+    words = set(tokens(shape.name))
+    names = {other.name for other in table.columns}
+    of_rows = "table_name" in names and bool(names & {"op", "action", "operation", "tg_op"})
+    return of_rows and bool(words) and (words <= _SQL_WORDS or words in ({"original", "data"}, {"new", "data"}))
+
+
+def _elements(value: bytes, base_type: str) -> list[bytes]:
+    """The elements of an array's text, without NULLs."""
+    _, elements = parse(value, delimiter_of(base_type))
+    return [element for element in elements if element]

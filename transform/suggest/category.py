@@ -1,0 +1,52 @@
+"""What a column, or a part of a document, may hold."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Category(StrEnum):
+    """What a column seems to hold. The names stand in the rules file's comments."""
+
+    EMAIL = "email"
+    FIRST_NAME = "first name"
+    LAST_NAME = "last name"
+    FULL_NAME = "full name"
+    USERNAME = "username"
+    PHONE = "phone"
+    STREET = "street"
+    CITY = "city"
+    POSTCODE = "postcode"
+    REGION = "region"
+    ADDRESS = "address"
+    LATITUDE = "latitude"
+    LONGITUDE = "longitude"
+    POSITION = "position"
+    CARD = "card"
+    IBAN = "iban"
+    ACCOUNT = "account number"
+    PLATE = "number plate"
+    PERSONAL_NUMBER = "personal number"
+    SECRET = "secret"  # noqa: S105 - the name of a category
+    QUERY = "statement"
+    SENSITIVE = "sensitive"
+    GENDER = "gender"
+    IP = "ip address"
+    MAC = "mac address"
+    USER_AGENT = "user agent"
+    URL = "url"
+    PICTURE = "picture"
+    FREE_TEXT = "free text"
+    DESCRIPTION = "description"
+    BIRTH = "date of birth"
+    INCOME = "income"
+    MEASURE = "measure"
+    COMPANY = "company"
+    NAME = "name"
+    CODE = "product code"
+    PLAIN = "plain"
+
+
+# What says nothing by itself of a person.
+NEUTRAL: Final = frozenset({Category.NAME, Category.CODE, Category.PLAIN, Category.DESCRIPTION})

@@ -1,0 +1,117 @@
+"""Lists of people's names and of towns, to recognise such values.
+
+They are Faker's, of many locales at once: what a value looks like does not tell where its people live. What masks put
+in place of names has lists of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+from importlib import import_module
+from typing import Any, Final
+
+_LOCALES: Final = (
+    "en_US en_GB en_IN de_DE de_AT fr_FR es_ES es_MX pt_BR it_IT nl_NL pl_PL sv_SE da_DK fi_FI no_NO cs_CZ tr_TR ja_JP"
+).split()
+_SHORTEST: Final = 2
+
+
+def _folded(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text)
+    return "".join(sign for sign in plain if not unicodedata.combining(sign)).lower()
+
+
+def _words(listed: Any) -> set[str]:
+    found: set[str] = set()
+    for word in listed or ():
+        # Some locales pair a name with its transliterations.
+        for text in word if isinstance(word, tuple) else (word,):
+            if isinstance(text, str) and len(text) >= _SHORTEST:
+                found.add(_folded(text))
+    return found
+
+
+@cache
+def _people(attribute: str) -> frozenset[str]:
+    found: set[str] = set()
+    for locale in _LOCALES:
+        provider = import_module(f"faker.providers.person.{locale}").Provider
+        for name in dir(provider):
+            if name.startswith(attribute) and not callable(getattr(provider, name)):
+                found |= _words(getattr(provider, name))
+    return frozenset(found)
+
+
+def first_names() -> frozenset[str]:
+    """First names, in small letters and without accents."""
+    return _people("first_name")
+
+
+def last_names() -> frozenset[str]:
+    """Last names, in small letters and without accents."""
+    return _people("last_name")
+
+
+@cache
+def cities() -> frozenset[str]:
+    """Towns, in small letters and without accents, as far as Faker lists real ones."""
+    found: set[str] = set()
+    for locale in _LOCALES:
+        try:
+            provider = import_module(f"faker.providers.address.{locale}").Provider
+        except ImportError:
+            continue
+        for name in ("cities", "city_names", "communities"):
+            found |= _words(getattr(provider, name, None))
+    return frozenset(found)
+
+
+_NAME_WORD: Final = re.compile(r"[^\W\d_][\w'\u2019.-]*")
+_TITLES: Final = frozenset(
+    """mr mrs ms miss dr prof sir herr frau univ dipl ing mag med mtro lic don dona sr sra srta sig mme mlle m phd md
+    dds dvm jr ii iii iv de da do das dos del della di van von der den la le el y bsc msc ba ma""".split()
+)
+_MOST_WORDS: Final = 7
+
+
+def person_words(text: str) -> list[str]:
+    """The words of what may be a person's name, without titles; [] if it cannot be one."""
+    if len(text) > 80:
+        return []
+    parts = text.replace(",", " ").replace("-", " ").split()
+    if not parts or len(parts) > _MOST_WORDS or not all(map(_NAME_WORD.fullmatch, parts)):
+        return []
+    if not parts[0][0].isupper() and not ord(parts[0][0]) > 0x2E80 and _folded(parts[0]) not in _TITLES:
+        return []
+    return [word for part in parts if (word := _folded(part).strip(".'\u2019")) and word not in _TITLES]
+
+
+def is_full_name(text: str) -> bool:
+    """Whether a first name and a last name stand in the text, and little else."""
+    words = person_words(text)
+    if len(words) < 2:
+        return False
+    first, last = first_names(), last_names()
+    known = sum(word in first or word in last for word in words)
+    # Either order: catalogues and Japan write the last name first.
+    in_order = words[0] in first or words[-1] in first
+    return in_order and known >= 2 and known * 3 >= len(words) * 2
+
+
+def is_first_name(text: str) -> bool:
+    """Whether the text is a first name (or two)."""
+    words = person_words(text)
+    return 0 < len(words) <= 2 and all(word in first_names() for word in words)
+
+
+def is_last_name(text: str) -> bool:
+    """Whether the text is a last name (or two)."""
+    words = person_words(text)
+    return 0 < len(words) <= 3 and all(word in last_names() for word in words)
+
+
+def is_city(text: str) -> bool:
+    """Whether the text is a town of the lists."""
+    return _folded(text.strip()) in cities()

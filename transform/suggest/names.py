@@ -1,0 +1,339 @@
+"""What the names of columns and tables tell, in several languages.
+
+Names are cut into words (snake and camel case, and words written together) and looked up in a table of terms, the most
+telling first.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from transform.suggest.category import NEUTRAL, Category
+
+# The words that end a name and make it speak about a thing instead of being it: phone_type, email_verified.
+_ABOUT: Final = frozenset(
+    """type types kind status state format verified confirmed valid enabled count counts total provider brand locale
+    lang language template version method mode category class level flag scheme country region timezone currency
+    server preference preferences pref prefs promotion opt optin consent policy expiry expires expired attempts changed
+    updated sent reset limit quota length size visibility visible source tier style id_type bounced color colour
+    exists rate ratio score required strength day month year model plan""".split()
+)
+
+# Words that end the name of a reference to a thing: message_id is no message, while tax_id is a term of its own.
+_POINTERS: Final = frozenset("id ids uuid guid ref reference key no number nr num fk pk".split())
+
+# A "name" of one of these is no person's: file_name, table_name.
+_NAMED_THINGS: Final = frozenset(
+    """file table column schema class event country currency language product item category brand model type role
+    group plan field tag event action module package app application project room channel queue job task bucket index
+    host domain network font color colour unit test drug device feature region state province store shop branch
+    department dept course subject school template form report layer sku city street bank format page tenant team
+    album track artist genre playlist media film movie song book territory shift culture process method
+    reason""".split()
+)
+
+# In order: the first term whose words stand next to each other in the name decides.
+_TERMS: Final[tuple[tuple[Category, str], ...]] = (
+    (
+        Category.SECRET,
+        """password passwd pwd pw pass passphrase secret token apikey api_key private_key secret_key access_key salt
+        otp totp pin cvv cvc cvv2 csrf nonce jwt session_id sessionid session_key session_token cookie signature
+        credential credentials passwort kennwort contrasena clave_acceso senha mot_de_passe mdp haslo wachtwoord
+        recovery_code recovery_codes backup_code backup_codes webhook_key hashed_password password_hash
+        security_answer security_question badge_uid sim_pin puk hashed_key""",
+    ),
+    (Category.EMAIL, "email e_mail mail emails mailto correo courriel email_address mail_address correo_electronico"),
+    (Category.USER_AGENT, "user_agent useragent ua browser_string http_user_agent"),
+    (Category.MAC, "mac mac_address macaddr macaddress hw_address bssid ssid"),
+    (
+        Category.IP,
+        """ip ip_address ipaddress ip_addr remote_addr remote_address client_ip ipv4 ipv6 inet_addr remote_ip
+        ip_adresse client_addr""",
+    ),
+    (
+        Category.CARD,
+        """card_number cardnumber card_no credit_card creditcard cc_number ccnum pan kreditkarte card_last4 last4
+        card_last_four last_four kreditkartennummer numero_tarjeta tarjeta carte_bancaire card_num""",
+    ),
+    (Category.IBAN, "iban bankverbindung"),
+    (Category.PLATE, "license_plate licence_plate number_plate plate kennzeichen matricula immatriculation targa"),
+    (
+        Category.ACCOUNT,
+        """account_number account_no bank_account routing_number sort_code konto kontonummer numero_cuenta
+        numero_conta compte_bancaire blz bank_code aba acct_no acct_number stripe_customer_id""",
+    ),
+    (
+        Category.PERSONAL_NUMBER,
+        """ssn social_security national_id nationalid nationalidnumber national_insurance nino ni_number passport
+        passport_number passport_no passport_nr id_card identity_number id_number document_number tax_id taxid tax_no
+        tax_number vat_id vat_number vat_no tin ein cpf cnpj rg nif dni nie nir curp rfc siret steuernummer steuer_id
+        steuerid ustid personalausweis ausweisnummer license_number licence_number driver_license driving_license
+        driving_licence insurance_number policy_no policy_number policy_nr insurance_no medical_record mrn
+        patient_number loyalty_number membership_number member_number member_no badge_number staff_number
+        employee_number personnel_number personalnummer matrikelnummer sozialversicherungsnummer svnr codice_fiscale
+        pesel bsn vin imei imsi iccid device_serial mynumber my_number kundennummer customer_number
+        versicherungsnummer policennummer numero_secu securite_sociale cedula aadhaar nhs nhs_number student_number""",
+    ),
+    (
+        Category.PHONE,
+        """phone phones telephone tel mobile cell cellphone cell_phone phone_number mobile_number contact_number fax
+        whatsapp msisdn telefon telefono handy telefone celular telefonnummer mobil portable rufnummer denwa
+        telefoon cellulare telephone_number caller callee caller_id""",
+    ),
+    (
+        Category.FIRST_NAME,
+        """first_name firstname fname f_name given_name given_names givenname forename forenames vorname vornamen
+        rufname prenom prenoms nombre_pila primer_nombre middle_name middlename middle_initial nickname
+        preferred_name first_nm voornaam imie primeiro_nome""",
+    ),
+    (
+        Category.LAST_NAME,
+        """last_name lastname lname l_name surname family_name familyname nachname familienname apellido apellidos
+        sobrenome nom_de_famille maiden_name geburtsname last_nm cognome achternaam nazwisko primer_apellido
+        segundo_apellido nom_famille""",
+    ),
+    (
+        Category.USERNAME,
+        """username user_name login login_name login_id handle screen_name screenname nick benutzername usuario
+        kuerzel kurzel twitter facebook instagram linkedin github skype telegram utilisateur utente usr_name uname""",
+    ),
+    (
+        Category.FULL_NAME,
+        """full_name fullname full_nm display_name displayname real_name person_name guest_name customer_name
+        client_name contact_name patient_name employee_name owner_name holder_name cardholder cardholder_name
+        account_holder card_holder holder author_name sender_name recipient_name recipient user_full_name billing_name
+        shipping_name bill_to_name ship_to_name ship_name emergency_contact manager_name doctor_name member_name
+        participant_name nom_complet nombre_completo nome_completo next_of_kin kin signed_by consignee consignor
+        booker_name driver_name physician attending_physician counterparty payee payer beneficiary reviewed_by
+        approved_by edited_by_name created_by_name kontoinhaber inhaber ansprechpartner ansprechpartnerin titular
+        shimei namae contact_person reviewer_name student_name teacher_name author_full_name versicherungsnehmer
+        nome_titular destinataire titulaire beneficiario byline traveler_name traveller_name passenger_name bill_to
+        ship_to sold_to attn""",
+    ),
+    (
+        Category.BIRTH,
+        """birth birthday birthdate birth_date date_of_birth dob born geburtsdatum geburtstag gebdatum geburt
+        fecha_nacimiento date_naissance data_nascimento data_nascita data_di_nascita nascimento nacimiento naissance
+        geboortedatum death deathdate date_of_death died deceased deceased_at seinengappi""",
+    ),
+    (
+        Category.POSTCODE,
+        """postcode post_code postal_code postalcode postal zip zipcode zip_code plz postleitzahl cep codigo_postal
+        code_postal cap_code kod_pocztowy""",
+    ),
+    (
+        Category.CITY,
+        """city town locality suburb ciudad ville stadt ort wohnort cidade birthplace birth_place bairro poblacion
+        localidad commune municipio citta woonplaats geburtsort place_of_birth miasto""",
+    ),
+    (
+        Category.STREET,
+        """street street_address address_line addressline line1 line2 line3 address1 address2 address3 addr1 addr2
+        street1 street2 strasse str hausnummer calle rue rua house_number housenumber ship_address
+        adresse_rue straat ulica apartment apt_no""",
+    ),
+    (
+        Category.ADDRESS,
+        """address addr home_address adresse anschrift direccion domicilio endereco shipping_address billing_address
+        indirizzo jusho location_address postal_address adres residence""",
+    ),
+    (
+        Category.GENDER,
+        "gender sex geschlecht sexo genre_personne seibetsu genero anrede salutation",
+    ),
+    (
+        Category.SENSITIVE,
+        """religion religious confession konfession faith ethnicity ethnic ethnie race diagnosis diagnoses diagnose
+        diagnostico disability disabilities disabled behinderung blood blood_type blutgruppe medication medications
+        allergy allergies allergien alergias health medical sexual sexual_orientation orientation political criminal
+        marital marital_status marriage family_status familienstand civil_status estado_civil etat_civil smoker icd
+        icd10 icd_code symptom symptoms anamnesis foerderbedarf special_needs union_member gesundheitsfragen
+        gesundheit mediche pregnancy pregnant""",
+    ),
+    (
+        Category.PICTURE,
+        """avatar avatar_url avatar_path photo photo_url photo_path picture picture_url profile_image selfie portrait
+        scan image image_url foto bild thumbnail thumbnail_photo large_photo cv_file resume cv lebenslauf
+        fingerprint_image""",
+    ),
+    (Category.URL, "url website homepage web_site webseite site_web linkedin_url link target_url profile_url"),
+    (
+        Category.INCOME,
+        """salary wage wages income net_worth credit_score gehalt lohn salario salaire bonus pay pay_rate hourly_rate
+        compensation overdraft balance saldo kontostand solde iq debt commission commission_pct""",
+    ),
+    (Category.LATITUDE, "latitude lat breitengrad latitud"),
+    (Category.LONGITUDE, "longitude lng lon long laengengrad longitud"),
+    (Category.POSITION, "geo gps geolocation coordinates coords latlng lat_lng location_point home_location"),
+    (Category.MEASURE, "height weight age bmi alter peso altura edad poids taille groesse gewicht waist"),
+    (
+        Category.COMPANY,
+        """company_name company companyname organisation organization org employer firma firmenname empresa
+        razao_social societe azienda bedrijf arbeitgeber razon_social""",
+    ),
+    (Category.QUERY, "client_query sql_statement statement sql_text query_text sql_query query"),
+    (
+        Category.FREE_TEXT,
+        """note notes comment comments body message messages text txt bio biography about remark
+        remarks feedback review reviews transcript subject reason request requests special_requests wish wishes
+        instructions memo answer question reply notiz notizen bemerkung bemerkungen kommentar comentario comentarios
+        nota notas observacoes observaciones commentaire commentaires remarque snippet purpose cv_text
+        interpretation complaint narrative special_wishes signature_html greeting letter mensagem mensaje nachricht
+        next_step error_message last_error freitext""",
+    ),
+    (
+        Category.DESCRIPTION,
+        """description descripcion beschreibung descricao descrizione summary caption headline tagline criteria
+        excerpt meta_description meta_title synopsis short_description long_description content html abstract
+        blurb details""",
+    ),
+    (Category.REGION, "region district state province county bundesland provincia estado departement provincie kanton"),
+    (Category.NAME, "name label nombre nom nome naam nm namen bezeichnung designation names"),
+    (
+        Category.PLAIN,
+        """status type kind category code slug currency locale language lang timezone time_zone tz country version level
+        priority channel color colour unit format extension mime action event operation schema table mode
+        method stage phase plan tier size role sku checksum digest etag sha git_sha hash_of material
+        dimensions path permalink isbn ean upc barcode codigo_barras bar_code lot lot_number batch model
+        firmware rate_plan product_code brand tags tag scopes scope events bic swift swift_code carrier
+        tracking_number tracking awb icon position_code cost_center cost_centre rating job_title jobtitle
+        title_of_courtesy honorific mime_type cron situacao klasse fach unit_of_measure number order_no
+        order_number part_no part_number serial serial_no drug strength genre rating media_type fulltext
+        suffix estado_pedido department  desk desk_location voucher coupon confirmation_code atc_code
+        test_code hs_code inn_name specimen_barcode section shelf bin warehouse request_id correlation_id
+        trace_id span_id target_id object_id entity_id resource_id event_id e2e_ref mcc ward location_code
+        room room_number table_name file_name quantity quantity_per_unit title salutation_code""",
+    ),
+)
+# A term belongs to the first category that lists it.
+_CATEGORY_OF: Final = {term: category for category, terms in reversed(_TERMS) for term in terms.split()}
+_RANK: Final = {category: rank for rank, (category, _) in enumerate(_TERMS)}
+_LONGEST_TERM: Final = max(term.count("_") + 1 for term in _CATEGORY_OF)
+
+_PEOPLE: Final = frozenset(
+    """guest customer client user person people patient employee staff member contact participant subscriber student
+    teacher author owner passenger driver tenant lead applicant candidate account profile visitor resident citizen
+    traveller traveler attendee voter donor child children parent spouse worker doctor nurse host signup borrower
+    cardholder physician trainer player recipient sender reviewer holder individual personnel pupil learner tutor
+    kunde kunden mitarbeiter gast gaeste persona personas cliente usuario personne utilisateur pessoa schueler schuler
+    lehrer patienten alumno alumnos empleado empleados funcionario aluno eleve eleves salarie dipendente klant
+    medewerker kokyaku shain musteri klient buyer seller agent partner invitee friend follower""".split()
+)
+# What ends the name of a table that lists things, whatever stands before it: customer_types, film_actor.
+_THINGS: Final = frozenset(
+    """type role status category plan product item good article film movie album track artist genre room rooms seat
+    feature flag badge setting config option permission group template brand model sku price pricing season currency
+    country region territory state province city language locale unit measure department shift culture location
+    warehouse store inventory stock device sensor reading metric part component vehicle drug test course subject
+    lookup migration version job queue tag topic menu ingredient recipe playlist media mediatype station route
+    produkt produto producto productos produkte artikel catalogue catalog kategorie categoria categories offer reason
+    illustration bill material work routing scrap actor game song book page faq tariff rate demographics shipper
+    supplier_type shippers method""".split()
+)
+
+
+@lru_cache(maxsize=8192)
+def tokens(name: str) -> tuple[str, ...]:
+    """The words of a name, in small letters and without accents: ``guestEmail_2`` is guest, email, 2."""
+    plain = unicodedata.normalize("NFKD", name.replace("ß", "ss"))
+    plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
+    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", plain)]
+    return tuple(part for word in words for part in _apart(word))
+
+
+def _apart(word: str) -> tuple[str, ...]:
+    """Words that were written together: ``emailaddress`` is email, address. Others stay as they are."""
+    if word in _WORDS or len(word) < _SHORTEST_JOINED:
+        return (word,)
+    best: list[tuple[str, ...] | None] = [()] + [None] * len(word)
+    for end in range(1, len(word) + 1):
+        for start in range(end - 2):
+            before, part = best[start], word[start:end]
+            known = best[end]
+            if before is not None and part in _WORDS and (known is None or len(before) + 1 < len(known)):
+                best[end] = (*before, part)
+    found = best[-1]
+    return found if found is not None else (word,)
+
+
+_SHORTEST_JOINED: Final = 7
+# Words that say nothing, but part those that do.
+_FILLING: Final = frozenset(
+    "history header sales detail order orders purchase date info data change hire line entity business has card".split()
+)
+_WORDS: Final = (
+    frozenset(part for term in _CATEGORY_OF for part in term.split("_") if len(part) > 2)
+    | _ABOUT
+    | _POINTERS
+    | _PEOPLE
+    | _THINGS
+    | _NAMED_THINGS
+    | _FILLING
+    | {"pay"}
+) - {"ort", "str", "nom", "rue", "long", "cell", "pin", "pan", "pass", "kin", "age", "alter", "iq", "tel", "all"}
+
+
+@lru_cache(maxsize=8192)
+def by_name(name: str) -> Category | None:
+    """What a column of that name seems to hold."""
+    words = list(tokens(name))
+    if len(words) > 1 and words[-1] in {"name", "nm"} and words[-2] in _NAMED_THINGS:
+        return Category.PLAIN
+    if len(words) > 1 and words[-1] in _ABOUT and "_".join(words[-2:]) not in _CATEGORY_OF:
+        # The type of a disability is as telling as the disability.
+        return Category.SENSITIVE if _look_up(words[:-1]) is Category.SENSITIVE else Category.PLAIN
+    if len(words) > 1 and words[-1] in _POINTERS:
+        return _look_up(words, to_the_end=True)
+    # line1, address2: a digit belongs to the word before it.
+    return _look_up(words) or _look_up(re.sub(r" (\d)", r"\1", " ".join(words)).split())
+
+
+def by_comment(comment: str) -> Category | None:
+    """What a comment says that a column holds; the words that are common in comments say nothing."""
+    found = _look_up(list(tokens(comment)))
+    common = NEUTRAL | {Category.FREE_TEXT, Category.URL, Category.INCOME, Category.USERNAME, Category.FULL_NAME}
+    return None if found in common else found
+
+
+def _look_up(words: Sequence[str], *, to_the_end: bool = False) -> Category | None:
+    """The most telling category of which a term stands in ``words``; with ``to_the_end``, at their end."""
+    found = []
+    for end in range(len(words) if to_the_end else 1, len(words) + 1):
+        for start in range(max(0, end - _LONGEST_TERM), end):
+            for joint in ("_", ""):
+                category = _CATEGORY_OF.get(joint.join(words[start:end]))
+                if category is not None:
+                    found.append((start, end, category))
+    # A longer term says what the words within it mean: the address of email_address is none.
+    telling = {
+        category
+        for start, end, category in found
+        if not any(first <= start and end <= last and last - first > end - start for first, last, _ in found)
+    }
+    return min(telling, key=_RANK.__getitem__, default=None)
+
+
+def _is_among(word: str, known: frozenset[str]) -> bool:
+    singular = word.removesuffix("ies") + "y" if word.endswith("ies") else word.removesuffix("s")
+    return word in known or singular in known
+
+
+def lists_people(table: str) -> bool:
+    """Whether a table of that name seems to list people, or to say something about each."""
+    words = tokens(table)
+    return any(_is_among(word, _PEOPLE) for word in words) and not lists_things(table)
+
+
+def lists_things(table: str) -> bool:
+    """Whether a table of that name seems to list things."""
+    words = tokens(table)
+    if not words:
+        return False
+    # roles of users are things, users of a role are not
+    return _is_among(words[-1], _THINGS) or (
+        any(_is_among(word, _THINGS) for word in words) and not any(_is_among(word, _PEOPLE) for word in words)
+    )

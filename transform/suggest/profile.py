@@ -1,0 +1,114 @@
+"""What the values of one column look like, as counts. No value leaves a profile."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from transform.suggest import dictionaries
+from transform.suggest.category import Category
+from transform.suggest.detectors import Hits, detect, looks_random
+
+# A share that classifies.
+MOST: Final = 0.6
+_FEW: Final = 25
+_ENOUGH: Final = 100
+# Small tables: every value comes at least so often.
+_REPEATED: Final = 4
+_LONGEST_LOOKED_AT: Final = 2_000
+_SENTENCE_SPACES: Final = 4
+_SENTENCE_LENGTH: Final = 40
+_CODE: Final = re.compile(r"\S*\d\S*|[A-Z]{1,6}|[a-z0-9]+(?:[-_./:][a-z0-9]+)+|[\w.-]*[/_][\w./-]*")
+_NAMES: Final[tuple[tuple[Category, Callable[[str], bool]], ...]] = (
+    (Category.FULL_NAME, dictionaries.is_full_name),
+    (Category.FIRST_NAME, dictionaries.is_first_name),
+    (Category.LAST_NAME, dictionaries.is_last_name),
+    (Category.CITY, dictionaries.is_city),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Counts over values (text format, no NULLs). ``sampled`` is false where nobody could look."""
+
+    counts: Counter[str]
+    sampled: bool = True
+
+    @classmethod
+    def of(cls, values: Iterable[bytes] | None) -> Profile:
+        """The profile of a column's values; None: they were not sampled."""
+        texts = (value[:_LONGEST_LOOKED_AT].decode("utf-8", "replace").rstrip(" ") for value in values or () if value)
+        return cls(Counter(texts), values is not None)
+
+    def __repr__(self) -> str:
+        return f"Profile({self.distinct} distinct in {self.total})"
+
+    @cached_property
+    def total(self) -> int:
+        """How many values there are."""
+        return sum(self.counts.values())
+
+    @property
+    def distinct(self) -> int:
+        """How many different ones."""
+        return len(self.counts)
+
+    @property
+    def is_few(self) -> bool:
+        """Whether a few values come again and again, as states and kinds do."""
+        if self.total >= _ENOUGH:
+            return self.distinct <= max(_FEW, self.total // 20)
+        return 0 < self.distinct * _REPEATED <= self.total
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether most rows have a value of their own."""
+        return self.distinct * 2 > self.total
+
+    @cached_property
+    def hits(self) -> list[Hits]:
+        """What the detectors found, the most frequent first."""
+        return detect(self.counts)
+
+    @cached_property
+    def names(self) -> dict[Category, float]:
+        """Shares of values that the dictionaries know."""
+        return {category: self._share(test) for category, test in _NAMES}
+
+    @cached_property
+    def sentences(self) -> int:
+        """How many values are texts rather than words."""
+        return self._count(
+            lambda text: text.count(" ") >= _SENTENCE_SPACES or (len(text) >= _SENTENCE_LENGTH and " " in text)
+        )
+
+    @cached_property
+    def random(self) -> float:
+        """The share of values that nobody thought of."""
+        return self._share(looks_random)
+
+    @cached_property
+    def codes(self) -> float:
+        """The share of values without spaces that have digits, or are written as identifiers are."""
+        return self._share(lambda text: _CODE.fullmatch(text) is not None)
+
+    @cached_property
+    def numbers(self) -> float:
+        """The share of values that are numbers."""
+        return self._share(lambda text: re.fullmatch(r"-?\d+(?:[.,]\d+)?%?", text) is not None)
+
+    def _count(self, test: Callable[[str], bool]) -> int:
+        return sum(times for text, times in self.counts.items() if test(text))
+
+    def _share(self, test: Callable[[str], bool]) -> float:
+        return self._count(test) / self.total if self.total else 0.0
+
+    def __str__(self) -> str:
+        """The evidence when nothing else is: counts alone."""
+        if not self.sampled:
+            return "not sampled"
+        return f"{self.distinct} distinct in {self.total}" if self.total else "no values"
