@@ -7,13 +7,14 @@ imported when a command runs, so that ``--help`` is instant. ``control.outcome``
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from capture.model import BadInput, Lsn, Refused
+from capture.model import BadInput, Lsn, Refused, TableName, parse_identifiers
 from control import fork_server, outcome, results
 from control.logs import LogLevel
 from control.outcome import ExitCode, Terminal
@@ -148,6 +149,25 @@ def source_check(
             raise typer.Exit(ExitCode.PROBLEM)
 
 
+# --------------------------------------------------------------------------------------------------------- masks
+
+
+@app.command("masks", epilog="Example: tezcat masks email")
+def masks(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One mask to explain; all are listed without.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the manual's page of all masks.")] = False,
+    as_json: Json = False,
+    log_level: Level = _LEVEL,
+) -> None:
+    """List the masks, or explain one: types, parameters, what it promises, and examples masked before your eyes."""
+    with outcome.running(as_json=as_json, log_level=log_level) as terminal:
+        from control import masks_command
+
+        masks_command.show(terminal, name, as_markdown=markdown)
+
+
 # --------------------------------------------------------------------------------------------------------- rules
 
 
@@ -179,23 +199,140 @@ def rules_suggest(
 @rules_app.command("check", epilog="Example: tezcat rules check")
 def rules_check(
     source: Source = None,
+    samples: Annotated[
+        bool,
+        typer.Option("--samples/--no-samples", help="Judge them on rows of production too, or on its schema only."),
+    ] = True,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if there are risks.")] = False,
     accept_writable_role: AcceptWritable = False,
     config: Config = _CONFIG,
     as_json: Json = False,
     log_level: Level = _LEVEL,
 ) -> None:
-    """Check the rules against production's schema: what is undecided (exit code 1), unknown or unsafe (2)."""
+    """Check the rules against production: what is undecided (exit code 1), unknown or unsafe (2), or a risk."""
     with outcome.running(as_json=as_json, log_level=log_level) as terminal:
         settings = _settings(config)
         from control import rules_commands
 
-        findings = asyncio.run(rules_commands.check(settings, source, accept_writable_role=accept_writable_role))
+        findings = asyncio.run(
+            rules_commands.check(
+                settings, source, samples=samples, accept_writable_role=accept_writable_role, report=terminal.report
+            )
+        )
         results.show_findings(terminal, findings)
-        error = rules_commands.judge(findings)
+        error = rules_commands.judge(findings, strict=strict)
         if error is not None:
             failure = outcome.explain(error)
             outcome.tell(terminal, failure)
             raise typer.Exit(failure.code)
+
+
+@rules_app.command("preview", epilog="Example: tezcat rules preview --table public.guests --columns email,phone")
+def rules_preview(
+    table: Annotated[str, typer.Option("--table", metavar="TABLE", help="The table, as schema.table.")],
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many rows.")] = 5,
+    columns: Annotated[
+        str, typer.Option("--columns", metavar="A,B", help="The columns to show, as SQL writes them; else all.")
+    ] = "",
+    target: Annotated[
+        str | None,
+        typer.Option("--target", "-t", metavar="NAME", help="Whose key to mask with; needed if there are several."),
+    ] = None,
+    source: Source = None,
+    accept_writable_role: AcceptWritable = False,
+    config: Config = _CONFIG,
+    log_level: Level = _LEVEL,
+) -> None:
+    """Show a few of production's rows beside their masked form, on this terminal only: it refuses to write to a file
+    or a pipe (exit code 3)."""
+    with outcome.running(as_json=False, log_level=log_level) as terminal:
+        if not sys.stdout.isatty():
+            raise Refused(
+                "a preview shows production's own values, so it is for a terminal only.",
+                hint="Run it without redirecting its output.",
+            )
+        settings = _settings(config)
+        from control import rules_preview as command
+        from control import rules_results
+
+        found = asyncio.run(
+            command.preview(
+                settings,
+                source,
+                target,
+                _table(table),
+                limit=limit,
+                columns=_columns(columns),
+                accept_writable_role=accept_writable_role,
+            )
+        )
+        rules_results.show_preview(terminal, found)
+
+
+@rules_app.command("explain", epilog="Example: tezcat rules explain public.guests.email")
+def rules_explain(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="WHAT", help="A column (schema.table.column), a table, or a domain that is declared."),
+    ],
+    source: Source = None,
+    accept_writable_role: AcceptWritable = False,
+    config: Config = _CONFIG,
+    as_json: Json = False,
+    log_level: Level = _LEVEL,
+) -> None:
+    """Say why a column is masked as it is: which rule, from where, what it is joined with, what binds it."""
+    with outcome.running(as_json=as_json, log_level=log_level) as terminal:
+        settings = _settings(config)
+        from control import rules_commands, rules_results
+
+        explained = asyncio.run(
+            rules_commands.explain(settings, source, what, accept_writable_role=accept_writable_role)
+        )
+        rules_results.show_explained(terminal, explained)
+
+
+@rules_app.command("import", epilog="Example: tezcat rules import greenmask.yml --from greenmask -o rules.yaml")
+def rules_import(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The other tool's file; - reads SQL from stdin.")],
+    tool: Annotated[
+        str, typer.Option("--from", metavar="TOOL", help="greenmask, or anon (a dump with SECURITY LABEL).")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write; else the settings' rules file."),
+    ] = None,
+    config: Config = _CONFIG,
+    as_json: Json = False,
+    log_level: Level = _LEVEL,
+) -> None:
+    """Convert rules of Greenmask or PostgreSQL Anonymizer, and list what has no equal; decisions in the file win."""
+    with outcome.running(as_json=as_json, log_level=log_level) as terminal:
+        from control import rules_import as command
+
+        if tool not in list(command.Tool):
+            raise BadInput(f"rules of {tool} cannot be imported.", hint=f"Known are: {', '.join(command.Tool)}.")
+        path = output if output is not None else _settings(config).rules
+        results.show_imported(terminal, command.import_rules(file, command.Tool(tool), path))
+
+
+@rules_app.command("diff", epilog="Example: tezcat rules diff --target test")
+def rules_diff(
+    target: Target,
+    accept_writable_role: AcceptWritable = False,
+    config: Config = _CONFIG,
+    as_json: Json = False,
+    log_level: Level = _LEVEL,
+) -> None:
+    """Say which tables of a copy the rules and the key of today would mask otherwise; exit code 1 if there are any."""
+    with outcome.running(as_json=as_json, log_level=log_level) as terminal:
+        settings = _settings(config)
+        from control import rules_diff as command
+
+        found = asyncio.run(command.diff(settings, target, accept_writable_role=accept_writable_role))
+        results.show_rules_diff(terminal, found)
+        if found.tables:
+            raise typer.Exit(1)
 
 
 # ---------------------------------------------------------------------------------------------------- the copies
@@ -209,6 +346,10 @@ def clone(
         bool, typer.Option("--anonymize/--no-anonymize", help="Copies are always masked; the second is refused.")
     ] = True,
     once: Annotated[bool, typer.Option("--once", help="Keep no slot: the copy cannot be followed by stream.")] = False,
+    resync: Annotated[
+        bool,
+        typer.Option("--resync", help="Copy again just those tables that changed rules or keys mask otherwise."),
+    ] = False,
     confirm: Annotated[
         str | None, typer.Option(metavar="NAME", help="The target's name, where a copy would be replaced.")
     ] = None,
@@ -223,11 +364,21 @@ def clone(
             raise Refused(
                 "a copy is always masked, so --no-anonymize is refused.", hint="Decide with rules what to keep."
             )
+        if resync and once:
+            raise BadInput("--resync is for a copy that is followed, and --once keeps no slot.", hint="Leave one away.")
         settings = _settings(config)
         fork_server.start()
+        name = source or settings.only_production()
+        if resync:
+            from control.resync import resync as copy_again
+
+            again = asyncio.run(
+                copy_again(settings, name, target, accept_writable_role=accept_writable_role, report=terminal.report)
+            )
+            results.show_resync(terminal, again)
+            return
         from control import clone as operation
 
-        name = source or settings.only_production()
         if confirm is None and _is_interactive():
             confirm = _ask_confirmation(terminal, asyncio.run(operation.needs_confirmation(settings, target)), target)
         result = asyncio.run(
@@ -323,6 +474,25 @@ def _lsn(text: str) -> Lsn:
         return Lsn.parse(text)
     except ValueError as error:
         raise BadInput(f"--until-lsn: {error}.") from None
+
+
+def _table(text: str) -> TableName:
+    try:
+        return TableName.parse(text)
+    except ValueError as error:
+        raise BadInput(f"--table: {error}.") from None
+
+
+def _columns(text: str) -> list[str]:
+    """Names with commas between them; a comma within double quotes is part of a name."""
+    parts = [part.strip() for part in re.findall(r'(?:"(?:[^"]|"")*"|[^,"])+', text)]
+    try:
+        names = [parse_identifiers(part) for part in parts]
+    except ValueError as error:
+        raise BadInput(f"--columns: {error}.") from None
+    if any(len(name) != 1 for name in names):
+        raise BadInput("--columns: names of columns only, with commas between them.")
+    return [name for (name,) in names]
 
 
 def _is_interactive() -> bool:

@@ -25,7 +25,7 @@ from capture.snapshot import dump_schema, read_sequences
 from capture.source import connect as source_connect
 from capture.source import identity
 from control import resume
-from control.copies import go_on
+from control.copies import go_on, refuse_unknown_rows
 from control.cut import Cut, fingerprint
 from control.programs import dump_program, run
 from control.project import Project, database_identity
@@ -34,7 +34,7 @@ from control.report import Report
 from control.rows import Rows
 from control.settings import Settings
 from control.workers import Surroundings, WorkerPool, WorkersLost
-from sink import load, progress, restore, target, unfinished
+from sink import load, progress, pulled, restore, target, unfinished
 from sink.progress import Progress
 from sink.remaining import remaining
 from sink.rights import check_rights
@@ -174,6 +174,8 @@ class _Attempt:
             await refuse_unready(
                 project, plan, accept_writable_role=self._accept_writable_role, once=self._once, report=self._report
             )
+            if not self._once:
+                refuse_unknown_rows(catalog, plan)
             tls = production.is_encrypted or connection.pgconn.ssl_in_use
             self._dump = await dump_program(catalog.server_version, tls=tls)
             project.check_state_folder()
@@ -341,6 +343,7 @@ class _Attempt:
         made = await restore.make_roles(self._connection, cut.catalog.roles)
         self._report.say("bringing the schema")
         await self._restore(restore.Section.BEFORE_ROWS, 1)
+        await pulled.make(self._connection, plan.subset)
         await unfinished.enter(self._connection, Phase.ROWS)
         state = await unfinished.take_over(self._connection)
         return state, [
@@ -369,6 +372,7 @@ class _Attempt:
             timeline=timeline,
             slot=None if self._once else self.project.slot,
             rules_fingerprint=plan.fingerprint,
+            rules=plan.identities,
             key_check=plan.key_check,
             state="cloning",
             consistent_lsn=None,

@@ -5,16 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from capture.model import Catalog, DatabaseIdentity, Drifted, Refused, Table, TableName, quote_identifier
+from capture.model import (
+    Catalog,
+    DatabaseIdentity,
+    Drifted,
+    Refused,
+    ReplicaIdentity,
+    ServerFailed,
+    Table,
+    TableName,
+    quote_identifier,
+)
 from control.project import Project
 from sink.columns import CopyColumn
 from sink.progress import Progress
+from transform.identity import TableDifference, differences
 from transform.plan import Plan
 
 
 def clone_again(project: Project) -> str:
     """What to do where nothing else helps."""
     return f"Clone again: tezcat clone --source {project.source.name} --target {project.target.name}."
+
+
+def copy_again(project: Project) -> str:
+    """What to do when rules or the key have changed."""
+    return (
+        f"To see what it comes to: tezcat rules diff --target {project.target.name}. To copy those tables again: "
+        f"tezcat clone --resync --source {project.source.name} --target {project.target.name}."
+    )
 
 
 def go_on(project: Project) -> str:
@@ -33,8 +52,23 @@ def no_copy(project: Project) -> Refused:
     )
 
 
-def check_copy(project: Project, state: Progress | None, plan: Plan, production: DatabaseIdentity) -> Progress:
-    """The progress row of a whole copy that this production, these rules and this key made. Raises ``Refused``."""
+def changes(state: Progress, plan: Plan) -> list[TableDifference]:
+    """What the plan does otherwise than the one that the copy was made by."""
+    found = differences(state.rules, plan.identities, same_key=state.key_check == plan.key_check)
+    # Rules for what production no longer has change nothing.
+    return [each for each in found if each.table in plan.tables]
+
+
+def check_copy(
+    project: Project,
+    state: Progress | None,
+    plan: Plan,
+    production: DatabaseIdentity,
+    *,
+    without: frozenset[TableName] = frozenset(),
+) -> Progress:
+    """The progress row of a whole copy that this production, these rules and this key made; the tables of ``without``
+    may have been made otherwise. Raises ``Refused``."""
     if state is None or state.consistent_lsn is None:
         raise no_copy(project)
     if state.production != production:
@@ -43,27 +77,35 @@ def check_copy(project: Project, state: Progress | None, plan: Plan, production:
             f"{state.system_identifier}, database {state.database}) than {project.source.name} is now.",
             hint=clone_again(project),
         )
+    if without.issuperset(each.table for each in changes(state, plan)):
+        return state
     if state.key_check != plan.key_check:
         raise Refused(
             f"the copy in {project.target.name} was masked with another key: new rows would not join with old ones.",
-            hint=f"Give back the key that it was cloned with. {clone_again(project)}",
+            hint=f"Give back the key that it was cloned with. {copy_again(project)}",
         )
-    if state.rules_fingerprint != plan.fingerprint:
-        raise Refused(
-            f"the rules have changed since {project.target.name} was cloned: old and new rows would be masked "
-            "differently.",
-            hint=f"Give back those rules. {clone_again(project)}",
-        )
-    return state
+    raise Refused(
+        f"the rules have changed since {project.target.name} was cloned: old and new rows would be masked differently.",
+        hint=f"Give back those rules. {copy_again(project)}",
+    )
 
 
-def check_published(project: Project, catalog: Catalog, plan: Plan, state: Progress, now: dict[str, str]) -> None:
-    """Production publishes each table that is followed as it did when the copy was made. Raises ``Drifted``.
+def check_published(
+    project: Project,
+    catalog: Catalog,
+    plan: Plan,
+    state: Progress,
+    now: dict[str, str],
+    *,
+    without: frozenset[TableName] = frozenset(),
+) -> None:
+    """Production publishes each table that is followed, but for those of ``without``, as it did when the copy was made.
+    Raises ``Drifted``.
 
     Otherwise changes may have been left out of the stream, which says nothing of that.
     """
     for name, table in catalog.tables.items():
-        if table.kind != "r" or plan.tables[name].rows == "none":
+        if table.kind != "r" or plan.tables[name].rows == "none" or name in without:
             continue
         if now.get(str(name)) != state.published.get(str(name)):
             raise Drifted(
@@ -71,6 +113,46 @@ def check_published(project: Project, catalog: Catalog, plan: Plan, state: Progr
                 "was dropped, altered, or made again), so changes of it may be lost to the copy.",
                 hint=f"Run the SQL of tezcat source sql again. {clone_again(project)}",
             )
+
+
+def refuse_unknown_rows(catalog: Catalog, plan: Plan) -> None:
+    """Raise ``ServerFailed`` where a stream could not tell whether a changed row was among those that are copied."""
+    unknown = [
+        name
+        for name, table in catalog.tables.items()
+        if table.kind == "r"
+        and name in plan.tables
+        and (chosen := plan.tables[name].chosen) is not None
+        and table.replica_identity is not ReplicaIdentity.FULL
+        and not set(chosen.columns) <= set(table.identity_columns)
+    ]
+    unkeyed = [
+        name
+        for name, table in catalog.tables.items()
+        if plan.subset is not None
+        and table.kind == "r"
+        and plan.takes_part(name)
+        and not _tells_key(table, plan.subset.tables[plan.root(name)].key)
+    ]
+    if unkeyed:
+        raise ServerFailed(
+            f"which rows of {', '.join(map(str, unkeyed))} are copied hangs on other tables, and production does not "
+            "send the primary key with updates and deletes.",
+            hint="Have the DBA set their replica identity to the default or to FULL, or clone with --once, without a "
+            "stream.",
+        )
+    if unknown:
+        alter = " ".join(f"ALTER TABLE {name} REPLICA IDENTITY FULL;" for name in unknown)
+        raise ServerFailed(
+            f"which rows of {', '.join(map(str, unknown))} are copied hangs on columns that production does not send "
+            "with updates and deletes.",
+            hint=f"Have the DBA run: {alter} Or clone with --once, without a stream.",
+        )
+
+
+def _tells_key(table: Table, key: tuple[str, ...]) -> bool:
+    """Whether every update that changes the key, and every delete, sends it."""
+    return table.replica_identity is ReplicaIdentity.FULL or set(key) <= set(table.identity_columns)
 
 
 def followed(

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
+import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, Lsn, Table, TableName
+from capture.model import Catalog, Interrupted, Lsn, Table, TableName
 from capture.publications import published_as
-from capture.replication import ReplicationSession
+from capture.replication import ReplicationSession, Slot
 from capture.snapshot import read_files
 from capture.source import SourceConnection
+from capture.statements import SLOT_PREFIX
 from capture.unfollowed import unfollowed_changes
 from control.project import Project
 
+# A slot's snapshot waits for production's open transactions, and a running stream may wait with it.
+_SLOT_SECONDS: Final = 120.0
 # In the last part of a snapshot's life what reads it may end, but nothing begins.
 _LAST: Final = 0.25
 
@@ -94,3 +101,41 @@ def fingerprint(catalog: Catalog) -> str:
 def _shape(table: Table) -> Table:
     columns = tuple(replace(column, comment=None) for column in table.columns)
     return replace(table, columns=columns, pages=0, bytes=0, estimated_rows=0, comment=None)
+
+
+class KeptWaiting(Interrupted):
+    """Production has had a transaction open for so long that there is no snapshot at a known LSN yet."""
+
+
+async def temporary_slot(session: ReplicationSession, purpose: str) -> Slot:
+    """A slot that lives as long as its session. Raises ``ServerFailed`` when production keeps it waiting for long."""
+    with _patience(purpose):
+        async with asyncio.timeout(_SLOT_SECONDS):
+            return await session.create_slot(_name(purpose), temporary=True)
+
+
+async def temporary_cut(
+    project: Project, production: SourceConnection, session: ReplicationSession, purpose: str
+) -> tuple[Cut, str]:
+    """A cut, and the slot that made it, which live as long as the session, which is the cut's. Raises ``ServerFailed``
+    when production keeps it waiting for long."""
+    slot = _name(purpose)
+    with _patience(purpose):
+        async with asyncio.timeout(_SLOT_SECONDS):
+            return await Cut.take(project, production, session, slot, temporary=True), slot
+
+
+def _name(purpose: str) -> str:
+    return f"{SLOT_PREFIX}{purpose}_{secrets.token_hex(4)}"
+
+
+@contextlib.contextmanager
+def _patience(purpose: str) -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        raise KeptWaiting(
+            f"production has had a transaction open for more than {_SLOT_SECONDS:.0f} seconds, and a snapshot at a "
+            "known LSN waits for it.",
+            hint=f"See pg_stat_activity for the oldest xact_start; {purpose} again when it has ended.",
+        ) from None

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from capture.model import quote_identifier
 from capture.snapshot import Chunk, read_chunk
+from control.membership import Membership, Sieve
 from control.workers import Worker, WorkerPool
 from sink.unload import copy_out
 from transform import copytext
@@ -87,17 +88,17 @@ class Differences:
 # ---------------------------------------------------------------------------------------------- in a worker
 
 
-async def _blocks(worker: Worker, side: Side, chunk: Chunk) -> AsyncGenerator[bytes, None]:
+async def _blocks(worker: Worker, side: Side, chunk: Chunk, members: Membership | None) -> AsyncGenerator[bytes, None]:
     """The chunk as COPY text: masked production, or the copy as it is."""
     if side is Side.TARGET:
         async with contextlib.aclosing(copy_out(await worker.target(), chunk.statement)) as blocks:
             async for block in blocks:
                 yield block
         return
-    plan = worker.plan.tables[chunk.table]
+    sieve = Sieve(worker.plan, members, chunk)
     async with contextlib.aclosing(read_chunk(await worker.source(), chunk, worker.source_snapshot)) as blocks:
         async for block in blocks:
-            masked = plan.mask_block(block, chunk.columns)
+            masked = sieve.mask(block)
             yield masked if isinstance(masked, bytes) else masked.to_pybytes()
 
 
@@ -112,17 +113,18 @@ def _lines(block: bytes) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class DigestJob:
-    """Digest one chunk. ``buckets`` is a power of two."""
+    """Digest one chunk. ``buckets`` is a power of two; ``members`` are those of production's snapshot."""
 
     side: Side
     chunk: Chunk
     buckets: int
     key: bytes = field(repr=False)
+    members: Membership | None = None
 
     async def run(self, worker: Worker) -> tuple[DigestJob, Digest]:
         """Read, mask and sum."""
         digest = Digest.empty(self.buckets)
-        async with contextlib.aclosing(_blocks(worker, self.side, self.chunk)) as blocks:
+        async with contextlib.aclosing(_blocks(worker, self.side, self.chunk, self.members)) as blocks:
             async for block in blocks:
                 lanes = _digests(_lines(block), self.key)
                 places = (lanes[:, 0] & np.uint64(self.buckets - 1)).astype(np.int64)
@@ -142,12 +144,13 @@ class CollectJob:
     chosen: npt.NDArray[np.bool_]
     match: tuple[str, ...]
     key: bytes = field(repr=False)
+    members: Membership | None = None
 
     async def run(self, worker: Worker) -> tuple[CollectJob, Lanes, Lanes]:
         """The rows' digests and their keys', (n, 2) each."""
         rows: list[Lanes] = []
         keys: list[Lanes] = []
-        async with contextlib.aclosing(_blocks(worker, self.side, self.chunk)) as blocks:
+        async with contextlib.aclosing(_blocks(worker, self.side, self.chunk, self.members)) as blocks:
             async for block in blocks:
                 lanes = _digests(_lines(block), self.key)
                 wanted = self.chosen[(lanes[:, 0] & np.uint64(len(self.chosen) - 1)).astype(np.int64)]
@@ -171,11 +174,12 @@ class NameJob:
     chunk: Chunk
     wanted: frozenset[bytes]
     key: bytes = field(repr=False)
+    members: Membership | None = None
 
     async def run(self, worker: Worker) -> tuple[Side, dict[bytes, list[bytes | None]]]:
         """Values (escaped) by digest. They are masked, and for the operator's terminal only."""
         found: dict[bytes, list[bytes | None]] = {}
-        async with contextlib.aclosing(_blocks(worker, self.side, self.chunk)) as blocks:
+        async with contextlib.aclosing(_blocks(worker, self.side, self.chunk, self.members)) as blocks:
             async for block in blocks:
                 for line in _lines(block):
                     digest = blake2b(line, digest_size=16, key=self.key).digest()
@@ -227,12 +231,15 @@ async def find_differences(
     copy: Digest,
     match: tuple[str, ...],
     key: bytes,
+    members: Membership | None = None,
 ) -> Differences:
     """Read the differing buckets of one table again; exact counts, and a few examples."""
     lacking, surplus = _Collected.empty(), _Collected.empty()
     for chosen in _passes(source, copy):
         sides = {Side.SOURCE: _Collected.empty(), Side.TARGET: _Collected.empty()}
-        jobs = (CollectJob(side, number, chunk, chosen, match, key) for number, (side, chunk) in enumerate(chunks))
+        jobs = (
+            CollectJob(side, number, chunk, chosen, match, key, members) for number, (side, chunk) in enumerate(chunks)
+        )
         async for job, rows, keys in pool.run(jobs):
             sides[job.side] += _Collected(_whole(rows), _whole(keys), np.full(len(rows), job.number))
         lacking += sides[Side.SOURCE].without(sides[Side.TARGET])
@@ -244,13 +251,14 @@ async def find_differences(
         missing=int((~paired).sum()),
         extra=int((~np.isin(surplus.keys, lacking.keys)).sum()),
     )
-    differences.examples = await _examples(pool, chunks, lacking, surplus, match, key)
+    differences.examples = await _examples(pool, chunks, members, lacking, surplus, match, key)
     return differences
 
 
 async def _examples(
     pool: WorkerPool,
     chunks: list[tuple[Side, Chunk]],
+    members: Membership | None,
     lacking: _Collected,
     surplus: _Collected,
     match: tuple[str, ...],
@@ -262,7 +270,7 @@ async def _examples(
     for collected in (lacking, surplus):
         for place in np.flatnonzero(np.isin(collected.keys, shown)):
             wanted.setdefault(int(collected.chunks[place]), set()).add(collected.rows[place].tobytes())
-    jobs = (NameJob(*chunks[number], frozenset(digests), key) for number, digests in wanted.items())
+    jobs = (NameJob(*chunks[number], frozenset(digests), key, members) for number, digests in wanted.items())
     values: dict[Side, dict[bytes, list[bytes | None]]] = {Side.SOURCE: {}, Side.TARGET: {}}
     async for side, found in pool.run(jobs):
         values[side] |= found

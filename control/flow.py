@@ -8,6 +8,9 @@ transaction larger than a window is applied as it comes, in one target transacti
 
 The copy never passes a limit: the goal, or the LSN at which somebody holds the copy. A limit L lets through the
 transactions whose commit record starts before L, which are those that a snapshot with consistent point L shows.
+
+Changes of tables whose rows hang on each other set a limit too, where those are settled (``control.refetch``): until
+then nothing is committed.
 """
 
 from __future__ import annotations
@@ -22,7 +25,18 @@ from typing import Final
 
 import structlog
 
-from capture.model import Catalog, Changes, Lsn, Sequence, ServerFailed, TableName, Window
+from capture.model import (
+    Catalog,
+    Changes,
+    Interrupted,
+    Lsn,
+    Sequence,
+    ServerFailed,
+    TableName,
+    TezcatError,
+    Truncation,
+    Window,
+)
 from capture.publications import published_as
 from capture.replication import ReplicationStream
 from capture.replication_protocol import to_datetime
@@ -30,13 +44,15 @@ from capture.snapshot import read_sequences
 from capture.source import SourceConnection
 from capture.unfollowed import unfollowed_changes
 from capture.windows import WindowBuilder
-from control.copies import check_published, clone_again
+from control.copies import check_published, clone_again, copy_again
 from control.project import Project
-from sink import hold
+from control.refetch import Moment, Refetch, Unreadable
+from sink import hold, progress
 from sink.apply import Applier
 from sink.progress import Progress
 from sink.sequences import move
-from sink.target import Connection
+from sink.target import Connection, savepoint
+from transform.changes import mask_changes
 from transform.plan import Plan
 
 log = structlog.get_logger()
@@ -69,6 +85,10 @@ class StreamProgress:
     lag_bytes: int
     lag_seconds: float
     consistent: bool
+
+
+class CopiedAgain(Interrupted):
+    """The rules that this session masks by are no longer the copy's."""
 
 
 class Finished(Exception):
@@ -114,6 +134,22 @@ class Counters:
         return now
 
 
+@dataclass(frozen=True, slots=True)
+class _Masked:
+    """A window with masked changes. ``touched`` are those of the tables that take part in the plan's subset: their keys
+    alone, as production has them; ``emptied`` those of them that were truncated, and when."""
+
+    window: Window
+    touched: dict[TableName, Changes]
+    emptied: list[Truncation]
+
+    def is_touched(self, start: int, stop: int) -> bool:
+        """Whether any of those changes is from ``start`` to before ``stop``."""
+        return any(len(changes.between(start, stop)) for changes in self.touched.values()) or any(
+            start <= truncation.order < stop for truncation in self.emptied
+        )
+
+
 class Flow:
     """The tasks, and what they share."""
 
@@ -127,6 +163,7 @@ class Flow:
         replication: ReplicationStream,
         connection: Connection,
         applier: Applier,
+        refetch: Refetch | None,
     ) -> None:
         self._project = project
         self._counters = counters
@@ -136,28 +173,44 @@ class Flow:
         self._replication = replication
         self._connection = connection
         self._applier = applier
+        self._refetch = refetch
+        # Where the rows of the subset are settled that were touched since the last commit.
+        self._moment: Moment | None = None
+        self._held: hold.Held | None = None
         # Something arrived, or the applier came to wait for a window.
         self._stirred = asyncio.Event()
         self._is_idle = False
         self._is_hungry = asyncio.Event()
         self._taken = asyncio.Event()
         # One window is applied, one waits, one is masked.
-        self._windows: asyncio.Queue[Window] = asyncio.Queue(1)
+        self._windows: asyncio.Queue[_Masked] = asyncio.Queue(1)
         # Whether production's position may be written down though no transaction came.
         self._may_stand = False
         self._sequence_values: dict[Sequence, int] = {}
         self._has_watched = asyncio.Event()
 
-    async def run(self, catalog: Catalog, plan: Plan, state: Progress, protocol: int) -> None:
-        """Run the tasks until one ends, which it does by raising."""
+    async def run(
+        self,
+        catalog: Catalog,
+        plan: Plan,
+        state: Progress,
+        protocol: int,
+        *,
+        rules_written: int | None,
+        without: frozenset[TableName],
+    ) -> None:
+        """Run the tasks until one ends, which it does by raising. ``rules_written`` is when the file was written that
+        ``plan`` comes from. Changes of the tables of ``without`` are left out."""
         self._plan = plan
+        self._without = without
+        self._rules_written = rules_written
         assert state.source_time is not None
         self._source_time = state.source_time
         self._state = state
         self._catalog = catalog
         self._builder = WindowBuilder(
             catalog,
-            frozenset(name for name, table_plan in plan.tables.items() if table_plan.rows == "none"),
+            without | {name for name, table_plan in plan.tables.items() if table_plan.rows == "none"},
             self._applier.applied_lsn,
             self._source_time,
             protocol,
@@ -219,26 +272,36 @@ class Flow:
             window = self._builder.close()
             self._taken.set()
             if window.count > _THREAD_ROWS:
-                window = await asyncio.to_thread(self._masked, window)
+                masked = await asyncio.to_thread(self._masked, window)
             else:
-                window = self._masked(window)
-            await self._windows.put(window)
+                masked = self._masked(window)
+            await self._windows.put(masked)
             self._is_idle = False
 
     async def _stirring(self) -> None:
         self._stirred.clear()
         await self._stirred.wait()
 
-    def _masked(self, window: Window) -> Window:
-        def masked(table: TableName, changes: Changes) -> Changes:
-            plan = self._plan.tables[table]
-            return replace(
-                changes,
-                new=plan.mask(changes.new, escaped=False),
-                old=plan.mask(changes.old, escaped=False),
-            )
-
-        return replace(window, changes={table: masked(table, changes) for table, changes in window.changes.items()})
+    def _masked(self, window: Window) -> _Masked:
+        plans, refetch = self._plan.tables, self._refetch
+        masked: dict[TableName, Changes] = {}
+        touched: dict[TableName, Changes] = {}
+        for table, changes in window.changes.items():
+            if refetch is not None and self._plan.takes_part(table):
+                touched[table] = refetch.keys_only(table, changes)
+            else:
+                masked[table] = mask_changes(plans[table], changes)
+        emptied: list[Truncation] = []
+        truncations: list[Truncation] = []
+        for truncation in window.truncations:
+            of_subset = tuple(table for table in truncation.tables if self._plan.takes_part(table))
+            others = tuple(table for table in truncation.tables if table not in of_subset)
+            if not of_subset:
+                truncations.append(truncation)
+                continue
+            emptied.append(replace(truncation, tables=of_subset))
+            truncations.append(replace(truncation, tables=others, is_alone=True))
+        return _Masked(replace(window, changes=masked, truncations=truncations), touched, emptied)
 
     # ------------------------------------------------------------------------------------------------ applying
 
@@ -247,16 +310,22 @@ class Flow:
             if self._windows.empty():
                 self._is_idle = True
                 self._stirred.set()
-            window = await self._windows.get()
+            masked = await self._windows.get()
             if self._stop.is_set():
                 await self._finish()
-            if not window.is_empty:
-                await self._apply_window(window)
+            if not masked.window.is_empty:
+                await self._apply_window(masked)
             elif not self._applier.is_open:
-                await self._advance(window)
+                await self._advance(masked.window)
+            elif self._moment is not None:
+                if masked.window.position >= self._moment.lsn:
+                    await self._hold(self._moment.lsn)
+                else:
+                    await self._ask()
             await self._tend()
 
-    async def _apply_window(self, window: Window) -> None:
+    async def _apply_window(self, masked: _Masked) -> None:
+        window = masked.window
         begins, ends = window.begins, window.ends
         done = ended = 0
         while done < window.count or ended < len(ends.orders):
@@ -265,33 +334,91 @@ class Flow:
             complete = min(allowed, len(ends.orders))
             if limit is not None and allowed <= ended:
                 await self._hold(limit)
-            elif complete > ended:
-                stop = ends.orders[complete - 1]
-                await self._applier.apply(window, done, stop)
-                await self._commit(Lsn(ends.end_lsns[complete - 1]), to_datetime(ends.commit_times[complete - 1]))
+                continue
+            # What is left after the last end is unfinished, and may be long.
+            stop = ends.orders[complete - 1] if complete > ended else window.count
+            if self._moment is None and masked.is_touched(done, stop):
+                await self._set_moment()
+                continue
+            await self._applier.apply(window, done, stop)
+            self._note(masked, done, stop)
+            if complete > ended:
+                commit_time = to_datetime(ends.commit_times[complete - 1])
+                if self._moment is None:
+                    await self._commit(Lsn(ends.end_lsns[complete - 1]), commit_time)
+                else:
+                    self._source_time = commit_time
                 self._counters.transactions += complete - ended
-                done, ended = stop, complete
-            else:
-                # What is left is unfinished, and may be long.
-                await self._applier.apply(window, done, window.count)
+                ended = complete
+            if self._applier.is_open:
                 await self._applier.settle()
-                done = window.count
-        self._counters.changes += sum(map(len, window.changes.values()))
+            done = stop
+        self._counters.changes += sum(map(len, [*window.changes.values(), *masked.touched.values()]))
 
     async def _open(self) -> Lsn | None:
         """Have a target transaction open; the LSN at or after which no source transaction may commit into it."""
         if not self._applier.is_open:
-            self._limit = await self._applier.begin()
-        return min((lsn for lsn in (self._limit, self._goal.lsn) if lsn is not None), default=None)
+            self._held = await self._applier.begin()
+        if self._moment is not None:
+            return self._moment.lsn
+        held = self._held.lsn if self._held is not None else None
+        return min((lsn for lsn in (held, self._goal.lsn) if lsn is not None), default=None)
+
+    async def _set_moment(self) -> None:
+        """Decide where touched rows of the subset are settled: where the copy is held, or right after what production
+        has sent. Nobody can hold the copy while its transaction is open."""
+        assert self._refetch is not None
+        if self._held is not None:
+            self._moment = Moment(*self._held)
+        else:
+            self._moment = await self._refetch.moment()
+
+    def _note(self, masked: _Masked, start: int, stop: int) -> None:
+        if self._refetch is not None:
+            for truncation in masked.emptied:
+                if start <= truncation.order < stop:
+                    for table in truncation.tables:
+                        self._refetch.note_emptied(table)
+            for table, changes in masked.touched.items():
+                self._refetch.note(table, changes.between(start, stop))
 
     async def _hold(self, limit: Lsn) -> None:
         """Stand at the limit, with nothing open, until it is lifted; or end there."""
-        await self._applier.rollback()
-        await self._stand(limit)
-        if limit == self._goal.lsn:
+        if self._moment is not None:
+            assert self._refetch is not None
+            try:
+                async with savepoint(self._connection):
+                    await self._refetch.settle(self._moment.snapshot)
+            except Unreadable as error:
+                log.info("another moment is needed", reason=str(error))
+                await self._refetch.start_over()
+                if self._held is not None:
+                    await hold.give_up(self._connection, self._held)
+                    self._held = None
+                await self._set_moment()
+                return
+            await self._refetch.forget()
+            await self._commit(limit, self._source_time)
+            self._moment = None
+        else:
+            await self._applier.rollback()
+            await self._stand(limit)
+        if self._goal.lsn is not None and limit >= self._goal.lsn:
             await self._finish()
+        if self._held is not None and limit == self._held.lsn:
+            await self._wait(limit)
+
+    async def _wait(self, limit: Lsn) -> None:
+        """Wait until the hold is lifted. Raises ``CopiedAgain`` when the copy follows other rules from then on."""
         self._counters.tell("held")
         await hold.wait_until_lifted(self._connection, limit)
+        now = await progress.read(self._connection)
+        if (
+            now is None
+            or now.rules_fingerprint != self._state.rules_fingerprint
+            or now.key_check != self._state.key_check
+        ):
+            raise CopiedAgain("tables of the copy were copied again by other rules; the stream begins anew with those.")
 
     async def _commit(self, end_lsn: Lsn, commit_time: datetime) -> None:
         await self._applier.commit(end_lsn, commit_time)
@@ -308,8 +435,9 @@ class Flow:
 
     async def _advance(self, window: Window) -> None:
         """Nothing came: move on with production's position, stand where the copy is held, end at the goal."""
-        limit = await self._applier.begin()
+        held = await self._applier.begin()
         await self._applier.rollback()
+        limit = held.lsn if held is not None else None
         goal = self._goal.lsn
         reached = window.position
         self._counters.source_time = self._source_time = max(self._source_time, window.source_time)
@@ -319,8 +447,7 @@ class Flow:
         if limit is not None:
             if reached >= limit:
                 await self._stand(limit)
-                self._counters.tell("held")
-                await hold.wait_until_lifted(self._connection, limit)
+                await self._wait(limit)
             else:
                 await self._ask()
         elif goal is not None:
@@ -355,6 +482,7 @@ class Flow:
             await self._replication.answer(ask=True)
             await self._check_published()
             await self._check_unfollowed()
+            await self._look_at_rules()
             values = await read_sequences(self._production, self._free_sequences)
             for sequence in self._free_sequences:
                 value = values[sequence.name]
@@ -365,11 +493,28 @@ class Flow:
 
     async def _check_published(self) -> None:
         now = await published_as(self._production, self._project.publications, self._catalog)
-        check_published(self._project, self._catalog, self._plan, self._state, now)
+        check_published(self._project, self._catalog, self._plan, self._state, now, without=self._without)
+
+    async def _look_at_rules(self) -> None:
+        """Tell when the rules file changed; the stream goes on by the rules that the copy was made by."""
+        path = self._project.settings.rules
+        written = self._project.rules_written()
+        if written == self._rules_written:
+            return
+        self._rules_written = written
+        try:
+            plan = await asyncio.to_thread(self._project.plan, self._catalog, partial=True)
+        except TezcatError as error:
+            log.warning("rules changed", file=str(path), problem=str(error))
+            return
+        if (plan.fingerprint, plan.key_check) != (self._plan.fingerprint, self._plan.key_check):
+            log.warning("rules changed", file=str(path), what_to_do=copy_again(self._project))
 
     async def _check_unfollowed(self) -> None:
         now = await unfollowed_changes(self._production, self._project.publications)
-        changed = [name for name, count in now.items() if count > self._state.unfollowed.get(name, 0)]
+        without = set(map(str, self._without))
+        before = self._state.unfollowed
+        changed = [name for name, count in now.items() if name not in without and count > before.get(name, 0)]
         if changed:
             raise ServerFailed(
                 f"rows of {', '.join(changed)} were updated or deleted in production, which has no replica identity "

@@ -8,13 +8,25 @@ starts it first and then imports and connects gets that second for nothing. It e
 from __future__ import annotations
 
 import multiprocessing
-from multiprocessing import forkserver
+import os
+import tempfile
+from multiprocessing import forkserver, util
 from typing import Final
 
 CONTEXT: Final = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["control.workers"])
 
+# The address of a Unix socket has room for 107 bytes; what is made below the folder for temporary files takes 32.
+_MOST_BYTES: Final = 107 - 32
+_SHORT_FOLDER: Final = "/tmp"  # noqa: S108 - multiprocessing makes a folder of its own in it, for this user alone
+
 
 def start() -> None:
     """Start it and do not wait for it; without this the first worker does."""
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) > _MOST_BYTES:
+        # Python asks for the place once, and keeps to it.
+        tempfile.tempdir = _SHORT_FOLDER
+        util.get_temp_dir()
+        tempfile.tempdir = folder
     forkserver.ensure_running()

@@ -82,7 +82,7 @@ def running(*, as_json: bool, log_level: logs.LogLevel) -> Iterator[Terminal]:
     terminal = Terminal(stdout_console(), err, RichReport(err), as_json)
     try:
         yield terminal
-    except (typer.Exit, BrokenPipeError):
+    except (typer.Exit, BrokenPipeError, SystemExit):
         raise
     except BaseException as error:
         failure = explain(error)

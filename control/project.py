@@ -60,7 +60,7 @@ class Project:
 
     def keyring(self) -> KeyRing:
         """The target environment's keys. Raises ``BadInput``."""
-        return KeyRing(self.settings.root_key(), self.target.name)
+        return KeyRing(self.settings.root_key(), self.target.name, self.target.epoch)
 
     def plan(self, catalog: Catalog, *, partial: bool = False) -> Plan:
         """The rules compiled for a catalog; with ``partial``, without what they do not decide.
@@ -68,6 +68,13 @@ class Project:
         Raises ``BadInput`` or ``Undecided``.
         """
         return compile_plan(load_rules(self.settings.rules), catalog, self.keyring(), partial=partial)
+
+    def rules_written(self) -> int | None:
+        """When the rules file was written last, in nanoseconds; None where there is none."""
+        try:
+            return self.settings.rules.stat().st_mtime_ns
+        except OSError:
+            return None
 
     def check_state_folder(self) -> None:
         """Make the folder for what a command keeps in files, if need be. Raises ``BadInput`` when nothing can be

@@ -6,33 +6,31 @@ A row that no transaction touched in between has neither changed nor moved to an
 is deleted from the copy, and those of their rows inserted that lie on the pages of a finished chunk now, the finished
 chunks are exactly production at the new cut; the other pages are copied in its snapshot. All of it is one transaction
 in the target, and only then is the slot acknowledged. A table of which less is known is emptied and copied again:
-one that was truncated or rewritten, or has no key, or whose updates no stream brings.
+one that was truncated or rewritten, or has no key, or whose updates no stream brings; and those of a subset, where a
+row may come or go although nothing touched it.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from typing import Final
-
-import pyarrow as pa
 
 from capture.model import Catalog, DatabaseIdentity, Drifted, TableName
 from capture.replication import ReplicationSession
 from capture.slots import slot_state
-from capture.snapshot import was_rewritten
 from capture.source import SourceConnection
 from capture.statements import SLOT_PREFIX
-from capture.touched import Followed, Key, SlotReader, Touched, read_rows
+from capture.touched import Followed, Key, SlotReader, Touched
 from control.copies import check_published, clone_again
 from control.cut import Cut, fingerprint
 from control.project import Project
-from sink import heal, load, progress, target, unfinished
+from control.touched_rows import replace_touched
+from sink import load, progress, pulled, target, unfinished
 from sink.progress import Progress
 from sink.statements import TableShape
 from sink.target import Connection
 from sink.unfinished import FinishedChunk, Unfinished
-from transform import copytext
 from transform.plan import Plan
 
 # Bytes of touched keys that are held at once; a table that was touched in more places is copied again.
@@ -81,7 +79,7 @@ class Rebase:
                 await reader.finish(cut.lsn)
                 lost = {name for name, chunks in finished.items() if any(c.file != cut.files[name] for c in chunks)}
                 # What happened to these beside inserts is in no stream.
-                lost |= {name for name in finished if str(name) in first.unfollowed}
+                lost |= {name for name in finished if str(name) in first.unfollowed or self._plan.takes_part(name)}
                 await self._move(state, cut, finished, followed, touched, touched.whole | lost)
                 reader.acknowledge(cut.lsn)
             except BaseException:
@@ -92,7 +90,7 @@ class Rebase:
     def key(self, name: TableName, unfollowed: Collection[str]) -> tuple[str, ...]:
         """The columns that a touched row of a table is found by; () where the table has to be copied again."""
         shape = TableShape.of(self._catalog.tables[name], frozenset())
-        if not shape.key_is_unique or str(name) in unfollowed:
+        if not shape.key_is_unique or str(name) in unfollowed or self._plan.takes_part(name):
             return ()
         return tuple(shape.columns[position] for position in shape.key)
 
@@ -133,53 +131,26 @@ class Rebase:
                     ):
                         whole.add(name)
                 await unfinished.empty(writer, whole)
+                await pulled.empty(writer, pulled.chosen_tables(self._plan.subset))
                 await unfinished.move_base(writer, state, cut.lsn, cut.time, cut.unfollowed)
 
     async def _replace(
         self, writer: Connection, snapshot: str, followed: Followed, keys: set[Key], chunks: list[FinishedChunk]
     ) -> bool:
-        """Make the touched rows of one table's finished chunks what they are now; False where that cannot be known.
-
-        Production is read in a transaction for this table alone: whoever holds the locks of several could deadlock.
-        """
-        if not all(_is_text(value) for key in keys for value in key):
-            return False
+        """Make the touched rows of one table's finished chunks what they are now; False where that cannot be known."""
         table = followed.table.name
-        plan = self._plan.tables[table]
-        ordered = list(keys)
-        columns = [pa.array(column, pa.binary()) for column in zip(*ordered, strict=True)]
-        masked = plan.mask(pa.RecordBatch.from_arrays(columns, names=list(followed.key)), escaped=False)
-
-        async def blocks() -> AsyncIterator[pa.Buffer]:
-            names = [column.name for column in followed.table.copied_columns]
-            async for rows in read_rows(self._production, followed, ordered):
-                # The others come with their own chunk.
-                here = [row.values for row in rows if any(c.first_page <= row.page < c.end_page for c in chunks)]
-                if here:
-                    values = [pa.array(column, pa.binary()) for column in zip(*here, strict=True)]
-                    batch = plan.mask(pa.RecordBatch.from_arrays(values, names=names), escaped=False)
-                    escaped = [copytext.escape(column) for column in batch.columns]
-                    yield copytext.join(pa.RecordBatch.from_arrays(escaped, schema=batch.schema))
-
-        await self._production.begin(snapshot=snapshot)
-        await self._production.fetch("SET LOCAL statement_timeout = 0")
-        deleted = await heal.delete_rows(
+        grown = await replace_touched(
+            self._production,
+            snapshot,
+            followed,
+            keys,
             writer,
-            table,
-            [followed.table.column(name) for name in followed.key],
-            [masked.column(name) for name in followed.key],
+            self._plan.tables[table],
+            into=table,
+            # The others come with their own chunk.
+            wanted=lambda row: any(chunk.first_page <= row.page < chunk.end_page for chunk in chunks),
         )
-        inserted = await load.copy_in(writer, table, plan.columns, blocks())
-        await unfinished.count_rows(writer, table, inserted - deleted)
-        is_whole = not await was_rewritten(self._production, table)
-        await self._production.rollback()
-        return is_whole
-
-
-def _is_text(value: bytes) -> bool:
-    """Whether a value can be a parameter of a statement; in a database without an encoding it may be any bytes."""
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        if grown is None:
+            return False
+        await unfinished.count_rows(writer, table, grown)
+        return True

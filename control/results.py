@@ -5,6 +5,7 @@ The JSON shapes are a contract; each function's first lines write it out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,21 @@ from control.outcome import Terminal
 if TYPE_CHECKING:  # imported for their types only, so that --help starts fast
     from capture.preflight import Check
     from control.clone import CloneResult
+    from control.resync import ResyncResult
     from control.rules_commands import Suggested
+    from control.rules_diff import RulesDiff
+    from control.rules_import import ImportedRules
     from control.status import StreamStatus
     from control.stream import StreamProgress
     from control.verify import VerifyResult
     from transform.coverage import Finding
 
+# So many changed columns of a table are named one by one.
+_CHANGES_SHOWN = 8
+# So many tables that rules have changed for are named in a copy's status.
+_TABLES_NAMED = 5
+
+_SEVERITY_STYLES = {"risk": "yellow", "note": "cyan"}
 _CHECK_STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
@@ -47,7 +57,12 @@ def show_suggested(terminal: Terminal, suggested: Suggested) -> None:
     """How many columns each mask takes, and which are left to a person."""
     if terminal.as_json:
         terminal.result(
-            {"path": str(suggested.path), "masks": suggested.masks, "todo": [str(column) for column in suggested.todo]}
+            {
+                "path": str(suggested.path),
+                "masks": suggested.masks,
+                "todo": [str(column) for column in suggested.todo],
+                "comments_left_out": suggested.comments_left_out,
+            }
         )
         return
     table = _table("mask", ">columns")
@@ -55,6 +70,10 @@ def show_suggested(terminal: Terminal, suggested: Suggested) -> None:
         table.add_row(f"[yellow]{mask}[/]" if mask == "todo" else escape(mask), f"{count:,}")
     terminal.out.print(table)
     terminal.out.print(f"Wrote {suggested.path}.", markup=False)
+    if suggested.comments_left_out:
+        terminal.out.print("Comments of the file before that stood at what this one has not:")
+        for comment in suggested.comments_left_out:
+            terminal.out.print(f"  {comment}", markup=False)
     if suggested.todo:
         terminal.out.print(f"[yellow]Decide these {len(suggested.todo)}; they block a clone until then:[/]")
         for column in suggested.todo:
@@ -62,7 +81,7 @@ def show_suggested(terminal: Terminal, suggested: Suggested) -> None:
 
 
 def show_findings(terminal: Terminal, findings: Sequence[Finding]) -> None:
-    """What there is to say about the rules. For people only the notes: what blocks a run is told as an error."""
+    """What there is to say about the rules. For people only risks and notes: what blocks a run is told as an error."""
     if terminal.as_json:
         terminal.result(
             [
@@ -78,11 +97,17 @@ def show_findings(terminal: Terminal, findings: Sequence[Finding]) -> None:
             ]
         )
         return
-    notes = [each for each in findings if each.severity == "note"]
-    for each in notes:
-        terminal.out.print(f"[cyan]note:[/] {escape(str(each))}")
-    if len(notes) == len(findings):
+    counts = Counter(str(each.severity) for each in findings)
+    for severity, style in _SEVERITY_STYLES.items():
+        for each in findings:
+            if each.severity == severity:
+                terminal.out.print(f"[{style}]{severity}:[/] {escape(str(each))}")
+    if counts.total() == sum(counts[severity] for severity in _SEVERITY_STYLES):
         terminal.out.print("[green]Every column is decided, and every mask fits.[/]")
+    if findings:
+        named = [f"{number} {severity if severity == 'undecided' or number == 1 else severity + 's'}"
+                 for severity, number in counts.items()]  # fmt: skip
+        terminal.out.print(f"{', '.join(named)}.")
 
 
 def show_clone(terminal: Terminal, result: CloneResult) -> None:
@@ -114,6 +139,96 @@ def show_clone(terminal: Terminal, result: CloneResult) -> None:
         terminal.out.print(f"  [yellow]{escape(warning)}[/]")
     if result.slot is not None:
         terminal.out.print(f"Keep it fresh: tezcat stream --target {result.target}", markup=False)
+
+
+def show_imported(terminal: Terminal, imported: ImportedRules) -> None:
+    """How much was converted, and what was not."""
+    if terminal.as_json:
+        terminal.result(
+            {
+                "path": str(imported.path),
+                "decided": imported.decided,
+                "todo": imported.todo,
+                "unequal": [
+                    {"where": each.where, "what": each.what, "instead": each.instead} for each in imported.unequal
+                ],
+            }
+        )
+        return
+    if imported.unequal:
+        table = _table("where", "without an equal", "instead")
+        for each in imported.unequal:
+            table.add_row(escape(each.where), escape(each.what), escape(each.instead))
+        terminal.out.print(table)
+    terminal.out.print(f"Wrote {imported.path}: {imported.decided} decided, {imported.todo} todo.", markup=False)
+    terminal.out.print("What is not named there yet: tezcat rules suggest", markup=False)
+
+
+def show_resync(terminal: Terminal, result: ResyncResult) -> None:
+    """What was copied again."""
+    if terminal.as_json:
+        terminal.result(
+            {
+                "source": result.source,
+                "target": result.target,
+                "lsn": str(result.lsn),
+                "tables": {str(name): rows for name, rows in result.tables.items()},
+                "seconds": round(result.seconds, 3),
+                "held_seconds": round(result.held_seconds, 3),
+            }
+        )
+        return
+    if not result.tables:
+        terminal.out.print(f"[green]{escape(result.target)} follows these rules and this key already.[/]")
+        return
+    table = _table("table", ">rows")
+    for name, rows in result.tables.items():
+        table.add_row(escape(str(name)), f"{rows:,}")
+    terminal.out.print(table)
+    terminal.out.print(
+        f"[bold green]Copied again, as of {result.lsn}[/], in {duration_text(result.seconds)}; the stream was held for "
+        f"{duration_text(result.held_seconds)} of it."
+    )
+
+
+def show_rules_diff(terminal: Terminal, diff: RulesDiff) -> None:
+    """What would have to be copied again."""
+    if terminal.as_json:
+        terminal.result(
+            {
+                "target": diff.target,
+                "same_key": diff.same_key,
+                "tables": [
+                    {
+                        "table": str(each.table),
+                        "rows_changed": each.rows,
+                        "columns": {name: str(change) for name, change in each.columns.items()},
+                        "estimated_rows": diff.rows[each.table],
+                        "bytes": diff.bytes[each.table],
+                    }
+                    for each in diff.tables
+                ],
+            }
+        )
+        return
+    if not diff.tables:
+        terminal.out.print(f"[green]{escape(diff.target)} was made by these rules and this key.[/]")
+        return
+    if not diff.same_key:
+        terminal.out.print("[yellow]The key, or its epoch, has changed: all that is masked is masked otherwise.[/]")
+    table = _table("table", "what changed", ">rows", ">size")
+    for each in diff.tables:
+        said = [f"{escape(name)}: {change}" for name, change in each.columns.items()]
+        if each.rows:
+            said.insert(0, "which rows are copied")
+        shown = "\n".join(
+            said[:_CHANGES_SHOWN] + ([f"and {len(said) - _CHANGES_SHOWN} more"] if len(said) > _CHANGES_SHOWN else [])
+        )
+        table.add_row(
+            escape(str(each.table)), shown, f"{diff.rows[each.table]:,}", amount_text(diff.bytes[each.table], "bytes")
+        )
+    terminal.out.print(table)
+    terminal.out.print(f"Copy these again: tezcat clone --resync --target {diff.target}", markup=False)
 
 
 def show_stream(terminal: Terminal, target: str, progress: StreamProgress) -> None:
@@ -155,6 +270,7 @@ def show_status(terminal: Terminal, streams: Sequence[StreamStatus]) -> None:
                     "lag_seconds": each.lag_seconds,
                     "retained_wal_bytes": each.retained_wal_bytes,
                     "last_error": each.last_error,
+                    "changed_tables": None if each.changed_tables is None else list(map(str, each.changed_tables)),
                 }
                 for each in streams
             ]
@@ -174,6 +290,13 @@ def show_status(terminal: Terminal, streams: Sequence[StreamStatus]) -> None:
     for each in streams:
         if each.last_error:
             terminal.out.print(f"[red]{escape(each.environment)}:[/] {escape(each.last_error)}")
+        if each.changed_tables:
+            more = len(each.changed_tables) - _TABLES_NAMED
+            named = ", ".join(map(str, each.changed_tables[:_TABLES_NAMED])) + (f" and {more} more" if more > 0 else "")
+            terminal.out.print(
+                f"[yellow]{escape(each.environment)}:[/] by today's rules and key {escape(named)} would be masked "
+                f"otherwise, or have other rows. See: tezcat rules diff --target {escape(each.environment)}"
+            )
 
 
 def show_verify(terminal: Terminal, result: VerifyResult) -> None:

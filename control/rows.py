@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -23,6 +25,7 @@ from capture.model import Catalog, DatabaseIdentity, Lsn, ServerFailed, TableNam
 from capture.snapshot import Chunk, Pages, TableRewritten, read_chunk, remaining_chunks
 from capture.source import SourceConnection
 from control.cut import Cut
+from control.membership import Membership, Sieve, find_members
 from control.project import Project
 from control.rebase import Rebase
 from control.report import Report
@@ -49,7 +52,8 @@ class CopyChunks:
     """The job of some chunks that have an end: COPY out, mask, COPY in, of one after the other. Its result are those
     that are there then, and the tables of all others, which were rewritten.
 
-    ``files`` are the tables' in the snapshot; ``runner`` and ``base_lsn`` are whose and of which base the chunks are.
+    ``files`` are the tables' in the snapshot; ``runner`` and ``base_lsn`` are whose and of which base the chunks are;
+    ``members`` are the snapshot's.
     """
 
     chunks: tuple[Chunk, ...]
@@ -57,6 +61,7 @@ class CopyChunks:
     files: Mapping[TableName, int]
     runner: str
     base_lsn: Lsn
+    members: Membership | None = None
 
     async def run(self, worker: Worker) -> tuple[list[Chunk], set[TableName]]:
         """Copy the chunks in one transaction of the target."""
@@ -79,7 +84,7 @@ class CopyChunks:
     async def _copy(self, chunk: Chunk, worker: Worker, copy: Connection) -> FinishedChunk:
         assert chunk.end_page is not None
         production = await worker.source()
-        plan = worker.plan.tables[chunk.table]
+        sieve = Sieve(worker.plan, self.members, chunk)
         size = 0
 
         async def masked() -> AsyncIterator[bytes | pa.Buffer]:
@@ -87,9 +92,10 @@ class CopyChunks:
             async with contextlib.aclosing(read_chunk(production, chunk, self.snapshot)) as blocks:
                 async for block in blocks:
                     size += len(block)
-                    yield plan.mask_block(block, chunk.columns)
+                    yield sieve.mask(block)
 
         rows = await load.copy_in(copy, chunk.table, chunk.columns, masked())
+        await sieve.write_pulled(copy)
         return FinishedChunk(chunk.table, chunk.first_page, chunk.end_page, self.files[chunk.table], rows, size)
 
 
@@ -126,6 +132,7 @@ class Rows:
         once: bool,
     ) -> None:
         self._project = project
+        self._plan = plan
         self._connection = connection
         self._pool = pool
         self._report = report
@@ -196,24 +203,36 @@ class Rows:
         """
         rewritten: set[TableName] = set()
 
-        def jobs() -> Iterator[CopyChunks]:
+        def jobs(members: Membership | None) -> Iterator[CopyChunks]:
             for group in _together(chunks, self._project.settings.snapshot.workers):
                 if cut.is_old(self._max_age):
                     return
                 wanted = tuple(chunk for chunk in group if chunk.table not in rewritten)
                 files = {chunk.table: cut.files[chunk.table] for chunk in wanted}
                 if wanted:
-                    yield CopyChunks(wanted, cut.snapshot, files, state.runner, state.base_lsn)
+                    yield CopyChunks(wanted, cut.snapshot, files, state.runner, state.base_lsn, members)
 
-        with self._report.task("rows", sum(chunk.bytes for chunk in chunks), "bytes") as advance:
-            async with (
-                asyncio.timeout(cut.remaining(self._max_age)),
-                contextlib.aclosing(self._pool.run(jobs())) as results,
-            ):
-                async for there, tables in results:
-                    rewritten.update(tables)
-                    advance(sum(chunk.bytes for chunk in there))
+        async with asyncio.timeout(cut.remaining(self._max_age)):
+            with tempfile.TemporaryDirectory(prefix="tezcat-") as folder:
+                try:
+                    members = await self._members(cut, chunks, Path(folder))
+                except TableRewritten:
+                    if self._once:
+                        raise
+                    return {chunk.table for chunk in chunks if self._plan.takes_part(chunk.table)}
+                with self._report.task("rows", sum(chunk.bytes for chunk in chunks), "bytes") as advance:
+                    async with contextlib.aclosing(self._pool.run(jobs(members))) as results:
+                        async for there, tables in results:
+                            rewritten.update(tables)
+                            advance(sum(chunk.bytes for chunk in there))
         return rewritten
+
+    async def _members(self, cut: Cut, chunks: list[Chunk], folder: Path) -> Membership | None:
+        """Which rows of the cut are copied, where that hangs on other tables."""
+        if not any(self._plan.takes_part(chunk.table) for chunk in chunks):
+            return None
+        size = self._project.settings.snapshot.chunk_bytes
+        return await find_members(self._pool, self._plan, cut.catalog, cut.snapshot, folder, size, self._report)
 
     def _too_old(self, rewritten: set[TableName]) -> ServerFailed:
         if rewritten:

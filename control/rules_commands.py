@@ -1,10 +1,10 @@
-"""``tezcat rules suggest`` and ``rules check``: production's schema and samples in, a rules file or findings out."""
+"""``tezcat rules suggest``, ``check`` and ``explain``: production's schema and samples in, rules or findings out."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,30 +16,35 @@ from capture.model import BadInput, Catalog, ColumnName, Problem
 from capture.privileges import refuse_writable_role
 from capture.source import SourceAddress, SourceConnection
 from control.report import Report
-from control.sampling import sample
+from control.sampling import sample, sample_rows
 from control.settings import Settings
 from control.source_commands import production_address
-from transform import plan
+from transform import explaining, plan
 from transform import suggest as suggestion
-from transform.coverage import Finding, Severity
+from transform.coverage import Finding, Severity, ordered
+from transform.explaining import Explanation
+from transform.risks import Risks
 from transform.rules import TODO, Rules, load_rules
+from transform.suggest.comments import left_out
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Suggested:
-    """A rules file that was written: how many columns each mask takes, and which are still to be decided."""
+    """A rules file that was written: how many columns each mask takes, which are still to be decided, and which
+    comments of the file before it has not."""
 
     path: Path
     masks: dict[str, int]
     todo: list[ColumnName]
+    comments_left_out: list[str]
 
 
 async def suggest(
     settings: Settings, name: str | None, output: Path | None, *, accept_writable_role: bool, report: Report
 ) -> Suggested:
-    """Write a complete rules file for a production database; decisions of a file that is there are kept.
+    """Write a complete rules file for a production database; decisions and comments of a file that is there are kept.
 
     Raises ``BadInput`` when that file cannot be read as rules, so that nothing a person wrote is lost.
     """
@@ -50,14 +55,44 @@ async def suggest(
     samples = await sample(address, catalog, report)
     text = suggestion.suggest(catalog, samples, existing)
     _replace(path, text)
-    return _summary(path, load_rules(path))
+    return _summary(path, load_rules(path), existing)
 
 
-async def check(settings: Settings, name: str | None, *, accept_writable_role: bool) -> list[Finding]:
-    """All there is to say about the rules for a production database, the gravest first."""
+async def check(
+    settings: Settings, name: str | None, *, samples: bool, accept_writable_role: bool, report: Report
+) -> list[Finding]:
+    """All there is to say about the rules for a production database, the gravest first.
+
+    With ``samples``, rules without errors are also judged on rows of production.
+    """
+    rules = load_rules(settings.rules)
+    address = production_address(settings, name)
+    catalog = await _catalog(address, accept_writable_role=accept_writable_role)
+    examined = plan.examine(rules, catalog)
+    if not samples or any(finding.severity is Severity.ERROR for finding in examined.findings):
+        return examined.findings
+    risks = Risks(examined, catalog)
+    found = list(examined.findings)
+    async with aclosing(sample_rows(address, catalog, report)) as tables:
+        async for table, rows in tables:
+            found += risks.judge(table, rows)
+    return ordered([*found, risks.cost(settings.snapshot.workers)])
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """An explanation, and the epoch of each target's keys."""
+
+    explanation: Explanation
+    epochs: dict[str, int]
+
+
+async def explain(settings: Settings, name: str | None, what: str, *, accept_writable_role: bool) -> Explained:
+    """Why a column, table or declared domain is masked as it is. Raises ``BadInput`` if it is none of them."""
     rules = load_rules(settings.rules)
     catalog = await _catalog(production_address(settings, name), accept_writable_role=accept_writable_role)
-    return plan.check(rules, catalog)
+    explanation = explaining.explain(rules, catalog, plan.check(rules, catalog), what)
+    return Explained(explanation, {target: settings.epoch(target) for target in settings.targets})
 
 
 async def _catalog(address: SourceAddress, *, accept_writable_role: bool) -> Catalog:
@@ -78,8 +113,9 @@ async def _snapshot(connection: SourceConnection) -> AsyncIterator[None]:
         await connection.rollback()
 
 
-def judge(findings: Sequence[Finding]) -> BadInput | Problem | None:
-    """The error that the findings amount to, with all of them that block a run; None when none does."""
+def judge(findings: Sequence[Finding], *, strict: bool) -> BadInput | Problem | None:
+    """The error that the findings amount to, with all of them that block a run; None when none does. If it is
+    ``strict``, a risk is one too."""
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     undecided = [finding for finding in findings if finding.severity is Severity.UNDECIDED]
     if errors:
@@ -88,6 +124,9 @@ def judge(findings: Sequence[Finding]) -> BadInput | Problem | None:
         return Problem(
             "\n  ".join(["the rules leave columns undecided, and nothing undecided is copied:", *map(str, undecided)])
         )
+    risks = sum(finding.severity is Severity.RISK for finding in findings)
+    if strict and risks:
+        return Problem(f"the rules leave {risks} {'risk' if risks == 1 else 'risks'}, and --strict allows none.")
     return None
 
 
@@ -98,7 +137,7 @@ def _replace(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def _summary(path: Path, rules: Rules) -> Suggested:
+def _summary(path: Path, rules: Rules, before: Rules | None) -> Suggested:
     masks: Counter[str] = Counter()
     todo: list[ColumnName] = []
     for table, decisions in rules.tables.items():
@@ -108,4 +147,6 @@ def _summary(path: Path, rules: Rules) -> Suggested:
                 todo.append(ColumnName(table, column))
     for domain in rules.domains.values():
         masks[domain.mask] += len(domain.columns)
-    return Suggested(path, dict(masks.most_common()), todo)
+    old, new = before.document if before is not None else None, rules.document
+    lost = left_out(old, new) if old is not None and new is not None else []
+    return Suggested(path, dict(masks.most_common()), todo, lost)

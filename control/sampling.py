@@ -1,42 +1,89 @@
-"""Sample rows of production for ``rules suggest``: the text form of every column, through the guarded connection.
+"""Sample rows of production for the commands about rules: every column in its text form, by the guarded connection.
 
-A sample is seen by the suggestion only; nothing of it is kept or shown. Random pages are read where a table is large
-(TABLESAMPLE), its first rows where it is small. Each table has a time limit; one that cannot be read in it, or not at
-all, is left out with a warning, and is then judged by names and types alone.
+A sample is seen by the suggestion and the check only; nothing of it is kept or shown. ``few_rows`` is for the preview,
+which shows them to the person at the terminal. Random pages are read where a table is large
+(TABLESAMPLE), its first rows where it is small. More rows are read than are sampled: of the rest, the longest texts and
+those that came only once are sampled too, for what is rare is what a share does not show. Each table has a time limit;
+one that cannot be read in it, or not at all, is left out with a warning, and is then judged by names and types alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable
 from typing import Final
 
 import pyarrow as pa
 
 from capture import source
-from capture.model import Catalog, ColumnName, ServerFailed, Table, quote_identifier
+from capture.model import Catalog, Column, ColumnName, ServerFailed, Table, quote_identifier
 from capture.source import SourceAddress, SourceConnection
 from control.report import Report
 from transform import copytext
+from transform.masks.base import DATE, NUMBER
 
 SAMPLE_ROWS: Final = 1_000
 _STATEMENT_TIMEOUT_MS: Final = 15_000
 # Wider values are left out of a sample, so that it stays small whatever a table holds.
 _WIDEST_VALUE_BYTES: Final = 64 * 1024
-# A random page holds rows of similar age, so ask for a few times as many as are needed.
-_OVERSAMPLING: Final = 3
-# Against figures of the planner that are far too low.
-_MOST_ROWS: Final = 20 * SAMPLE_ROWS
+# How many rows are read, and the bytes that they should stay below; a random page holds rows of similar age.
+_READ_ROWS: Final = 10 * SAMPLE_ROWS
+_READ_BYTES: Final = 32 * 1024 * 1024
+_EXTREMES: Final = 50
+# Of these, the longest and the rarest values are no others than the rest.
+_EVEN_TYPES: Final = NUMBER | DATE | {"bool", "uuid"}
 
 
 async def sample(address: SourceAddress, catalog: Catalog, report: Report) -> dict[ColumnName, list[bytes]]:
-    """The values, without NULLs, of ``SAMPLE_ROWS`` rows of every table that has so many, else of all its rows.
+    """The values, without NULLs, of ``SAMPLE_ROWS`` rows of every table that has so many, else of all its
+    rows; of texts also up to a hundred that are long or rare.
 
-    Partitioned tables are sampled as a whole, their partitions not. Raises ``ServerFailed`` when production cannot be
-    reached.
+    Raises ``ServerFailed`` when production cannot be reached.
+    """
+    samples: dict[ColumnName, list[bytes]] = {}
+    async with contextlib.aclosing(_tables(address, catalog, report)) as found:
+        async for table, batch in found:
+            for column in table.copied_columns:
+                samples[ColumnName(table.name, column.name)] = _pick(batch.column(column.name), column)
+    return samples
+
+
+async def sample_rows(
+    address: SourceAddress, catalog: Catalog, report: Report
+) -> AsyncGenerator[tuple[Table, pa.RecordBatch], None]:
+    """Whole rows, ``SAMPLE_ROWS`` at the most, of one table after the other; a value too wide to look at is NULL.
+
+    Raises ``ServerFailed`` when production cannot be reached.
+    """
+    async with contextlib.aclosing(_tables(address, catalog, report)) as found:
+        async for table, batch in found:
+            yield table, batch.take(pa.array(_spread(batch.num_rows), pa.int64()))
+
+
+async def few_rows(address: SourceAddress, catalog: Catalog, table: Table, count: int) -> pa.RecordBatch:
+    """Some ``count`` rows of a table, or all if it has fewer; of a large one, of random pages.
+
+    Raises ``ServerFailed`` when production cannot be reached, or the table not be read.
+    """
+    async with await _connect(address) as connection:
+        rows = _estimated_rows(catalog, table)
+        if rows > 2 * SAMPLE_ROWS:
+            percent = 100 * max(SAMPLE_ROWS, count) / rows
+            batch = await _read(connection, table, f"TABLESAMPLE SYSTEM ({min(percent, 100):.6f}) LIMIT {count}")
+            if batch.num_rows == count:
+                return batch
+        return await _read(connection, table, f"LIMIT {count}")
+
+
+async def _tables(
+    address: SourceAddress, catalog: Catalog, report: Report
+) -> AsyncGenerator[tuple[Table, pa.RecordBatch], None]:
+    """All tables with the rows that were read of them; a table that cannot be read is warned of and left out.
+
+    Partitioned tables are sampled as a whole, their partitions not.
     """
     tables = [table for table in catalog.tables.values() if table.root is None and table.copied_columns]
-    samples: dict[ColumnName, list[bytes]] = {}
     connection = await _connect(address)
     try:
         with report.task("sampling", len(tables), "tables") as advance:
@@ -49,36 +96,66 @@ async def sample(address: SourceAddress, catalog: Catalog, report: Report) -> di
                     await connection.close()
                     connection = await _connect(address)
                 else:
-                    for column, values in zip(batch.schema.names, batch.columns, strict=True):
-                        samples[ColumnName(table.name, column)] = values.drop_null().to_pylist()
+                    yield table, batch
                 advance(1)
     finally:
         await connection.close()
-    return samples
 
 
 async def _connect(address: SourceAddress) -> SourceConnection:
-    return await source.connect(address, purpose="rules suggest", statement_timeout_ms=_STATEMENT_TIMEOUT_MS)
+    return await source.connect(address, purpose="rules", statement_timeout_ms=_STATEMENT_TIMEOUT_MS)
 
 
 async def _sample_table(connection: SourceConnection, catalog: Catalog, table: Table) -> pa.RecordBatch:
     rows = _estimated_rows(catalog, table)
-    if rows > SAMPLE_ROWS * _OVERSAMPLING * 2:
-        percent = 100 * SAMPLE_ROWS * _OVERSAMPLING / rows
-        batch = await _read(connection, table, f"TABLESAMPLE SYSTEM ({percent:.6f}) LIMIT {_MOST_ROWS}")
+    wanted = _wanted_rows(catalog, table, rows)
+    if rows > 2 * wanted:
+        percent = 100 * wanted / rows
+        # The limit is against figures of the planner that are far too low.
+        batch = await _read(connection, table, f"TABLESAMPLE SYSTEM ({percent:.6f}) LIMIT {2 * _READ_ROWS}")
         if batch.num_rows >= SAMPLE_ROWS:
-            # Spread over all that came, for it came in the order of the pages.
-            return batch.take([row * batch.num_rows // SAMPLE_ROWS for row in range(SAMPLE_ROWS)])
+            return batch
     # Small, or not as large as the planner's figures say.
-    return await _read(connection, table, f"LIMIT {SAMPLE_ROWS}")
+    return await _read(connection, table, f"LIMIT {wanted}")
+
+
+def _wanted_rows(catalog: Catalog, table: Table, rows: int) -> int:
+    """How many rows to read: fewer, but never fewer than are sampled, of a table whose rows are wide."""
+    width = sum(each.bytes for each in _members(catalog, table)) // max(rows, 1)
+    return max(SAMPLE_ROWS, min(_READ_ROWS, _READ_BYTES // max(width, 1)))
+
+
+def _pick(values: pa.BinaryArray, column: Column) -> list[bytes]:
+    """The sample of one column: rows spread over all that came, which is in the order of the pages, and extremes."""
+    count = len(values)
+    if count <= SAMPLE_ROWS:
+        return values.drop_null().to_pylist()  # type: ignore[no-any-return]  # PyArrow comes without types
+    picked: list[bytes] = values.take(pa.array(_spread(count))).drop_null().to_pylist()
+    if column.kind != "b" or column.base_type in _EVEN_TYPES:
+        return picked
+    times = Counter(values.drop_null().to_pylist())
+    longest = sorted(times, key=len)[-_EXTREMES:]
+    rarest = [value for value, number in times.items() if number == 1][:: max(1, len(times) // _EXTREMES)]
+    seen = set(picked)
+    return [*picked, *(value for value in dict.fromkeys([*longest, *rarest[:_EXTREMES]]) if value not in seen)]
+
+
+def _spread(count: int) -> list[int]:
+    """Which of so many rows are sampled."""
+    wanted = min(count, SAMPLE_ROWS)
+    return [row * count // wanted for row in range(wanted)]
 
 
 def _estimated_rows(catalog: Catalog, table: Table) -> int:
     """The planner's figure; for a partitioned table the sum over its partitions, which alone have one surely."""
-    members: Iterable[Table] = (table,)
-    if table.kind == "p":
-        members = (each for each in catalog.tables.values() if each.root == table.name and each.kind == "r")
-    return sum(max(each.estimated_rows, 0) for each in members)
+    return sum(max(each.estimated_rows, 0) for each in _members(catalog, table))
+
+
+def _members(catalog: Catalog, table: Table) -> Iterable[Table]:
+    """The tables that hold the rows."""
+    if table.kind != "p":
+        return (table,)
+    return [each for each in catalog.tables.values() if each.root == table.name and each.kind == "r"]
 
 
 async def _read(connection: SourceConnection, table: Table, how: str) -> pa.RecordBatch:

@@ -19,14 +19,15 @@ import structlog
 from psycopg.pq import TransactionStatus
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, ColumnName, Interrupted, Lsn, Refused, ServerFailed, TezcatError
+from capture.model import Catalog, ColumnName, Interrupted, Lsn, Refused, ServerFailed, TableName, TezcatError
 from capture.publications import published_as
 from capture.replication import ReplicationSession
 from capture.slots import slot_state
 from capture.source import SourceConnection, SourceIdentity, identity
-from control.copies import check_copy, check_published, clone_again, followed, no_copy
+from control.copies import check_copy, check_published, clone_again, followed, no_copy, refuse_unknown_rows
 from control.flow import Counters, Finished, Flow, Goal
 from control.project import Project, database_identity
+from control.refetch import Refetch
 from sink import liveness, load, progress, target
 from sink.apply import Applier
 from sink.columns import read_columns, read_converted_types
@@ -55,12 +56,14 @@ class Session:
         *,
         accept_writable_role: bool,
         left: Backend | None,
+        without: frozenset[TableName],
     ) -> None:
         self._project = project
         self._counters = counters
         self._goal = goal
         self._stop = stop
         self._accept_writable_role = accept_writable_role
+        self._without = without
         self.backend = left
         self.has_connected = False
         self.has_streamed = False
@@ -104,8 +107,10 @@ class Session:
         """Hold everything against what the copy was made with, then stream."""
         project = self._project
         catalog = await read_catalog(production)
+        rules_written = project.rules_written()
         plan = project.plan(catalog, partial=True)
-        state = check_copy(project, await progress.read(connection), plan, database_identity(found))
+        kept = await progress.read(connection)
+        state = check_copy(project, kept, plan, database_identity(found), without=self._without)
         if state.slot is None or state.applied_lsn is None or state.source_time is None:
             raise Refused(
                 f"the copy in {project.target.name} was cloned with --once and has no slot.",
@@ -121,17 +126,23 @@ class Session:
         catalog, left_out = followed(project, catalog, plan, await read_columns(connection))
         for what in left_out:
             log.warning("drift", what=what)
+        refuse_unknown_rows(catalog, plan)
         published = await published_as(production, project.publications, catalog)
-        check_published(project, catalog, plan, state, published)
+        check_published(project, catalog, plan, state, published, without=self._without)
         current = await _check_slot(project, production, state.applied_lsn)
         if self._goal.caught_up and self._goal.lsn is None:
             self._goal.lsn = current
         await load.as_replica(connection)
         converted = await read_converted_types(connection)
+        marks = _marks(catalog, plan)
+        refetch: Refetch | None = None
+        if plan.subset is not None and not self._without.issuperset(plan.subset.tables):
+            refetch = Refetch(project, catalog, plan, plan.subset, connection, marks)
+            await stack.enter_async_context(refetch)
         applier = Applier(
             connection,
             {name: TableShape.of(table, converted) for name, table in catalog.tables.items()},
-            _marks(catalog, plan),
+            marks,
             applied_lsn=state.applied_lsn,
             runner=runner,
         )
@@ -147,9 +158,11 @@ class Session:
         await _check_slot(project, production, state.applied_lsn)
         self.has_streamed = self._counters.has_streamed = True
         await stack.enter_async_context(replication)
-        flow = Flow(project, self._counters, self._goal, self._stop, production, replication, connection, applier)
+        flow = Flow(
+            project, self._counters, self._goal, self._stop, production, replication, connection, applier, refetch
+        )
         try:
-            await flow.run(catalog, plan, state, protocol)
+            await flow.run(catalog, plan, state, protocol, rules_written=rules_written, without=self._without)
         finally:
             self.has_applied = applier.applied_lsn > state.applied_lsn
 

@@ -47,11 +47,12 @@ class EnvironmentType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """One database that the settings name, its ``database_url`` looked up."""
+    """One database that the settings name, its ``database_url`` looked up. A new ``epoch`` gives a copy new keys."""
 
     name: str
     type: EnvironmentType
     database_url: SecretStr
+    epoch: int = 1
 
 
 # --------------------------------------------------------------------------------------------- the file's shape
@@ -90,6 +91,7 @@ class Snapshot(_Strict):
 class _EnvironmentEntry(_Strict):
     type: EnvironmentType
     database_url: SecretStr
+    epoch: Annotated[int, Field(ge=1, strict=True)] = 1
 
     @field_validator("database_url")
     @classmethod
@@ -172,7 +174,7 @@ class Settings:
         url = entry.database_url.get_secret_value()
         if url.startswith("env:"):
             url = self._variable(url.removeprefix("env:"), ("environments", name, "database_url"))
-        return Environment(name, entry.type, SecretStr(url))
+        return Environment(name, entry.type, SecretStr(url), entry.epoch)
 
     def production(self, name: str) -> Environment:
         """The environment to read from. Raises ``BadInput`` when it is not of type production."""
@@ -204,6 +206,20 @@ class Settings:
                 hint=f"Name a target: {', '.join(self.targets) or 'there is none in this file'}.",
             )
         return self.environment(name)
+
+    def only_target(self) -> str:
+        """The name of the one target. Raises ``BadInput`` unless there is exactly one."""
+        match self.targets:
+            case (name,):
+                return name
+            case ():
+                raise BadInput(f"{self.path} has no environment that could be a copy.")
+            case names:
+                raise BadInput(f"there are several targets: {', '.join(names)}.", hint="Name one with --target.")
+
+    def epoch(self, name: str) -> int:
+        """The epoch of a target's keys, whether its ``database_url`` is known or not."""
+        return self._environments[name].epoch
 
     def slot_name(self, target: str) -> str:
         """The replication slot that feeds this target; every target of one file has its own."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from capture import source
-from capture.model import Lsn, TezcatError
+from capture.catalog import read_catalog
+from capture.model import Lsn, TableName, TezcatError
 from capture.slots import SlotState, slot_state
-from control.copies import go_on
+from capture.source import SourceConnection
+from control.copies import changes, go_on
 from control.project import Project
 from control.settings import Settings
 from sink import progress, target, unfinished
@@ -22,7 +24,8 @@ class StreamStatus:
     clone ended before the copy was whole and production keeps WAL for it, ``stale`` where a runner died without a
     word, ``none`` where there is no copy, ``unreachable`` where the copy's server does not answer.
     ``consistent`` says that at ``applied_lsn`` the copy is exactly what production was there, as far as is known: not
-    after a failure, which may be the sign that it differs. Positions and lags are None where they are not known."""
+    after a failure, which may be the sign that it differs. ``changed_tables`` are those that today's rules and key
+    would mask otherwise than the copy was, or copy other rows of. What is not known is None."""
 
     environment: str
     state: str
@@ -34,6 +37,7 @@ class StreamStatus:
     lag_seconds: float | None = None
     retained_wal_bytes: int | None = None
     last_error: str | None = None
+    changed_tables: list[TableName] | None = None
 
 
 async def status(settings: Settings) -> list[StreamStatus]:
@@ -56,20 +60,34 @@ async def _one(settings: Settings, name: str) -> StreamStatus:
     # A clone that was killed early has a slot, and no progress yet.
     slot_name = found.slot if found is not None else project.slot
     slot: SlotState | None = None
+    changed: list[TableName] | None = None
     complaint = found.last_error if found is not None else None
-    if slot_name is not None:
-        try:
-            async with await source.connect(project.source_address, purpose="status") as production:
+    try:
+        async with await source.connect(project.source_address, purpose="status") as production:
+            if slot_name is not None:
                 slot = await slot_state(production, slot_name)
-            if slot is None and found is not None and found.consistent_lsn is not None:
-                complaint = complaint or f"the slot {slot_name} is gone from production; clone again"
-        except TezcatError as error:
+            if found is not None and found.consistent_lsn is not None:
+                if slot_name is not None and slot is None:
+                    complaint = complaint or f"the slot {slot_name} is gone from production; clone again"
+                changed = await _changed(project, production, found)
+    except TezcatError as error:
+        if slot_name is not None:
             complaint = complaint or str(error)
     if slot is not None and not running and (found is None or found.consistent_lsn is None):
         complaint = _unfinished(project, slot, complaint, chunks)
     if found is None:
         return _begun(name, project.slot, slot, complaint, running=running)
-    return _combine(name, found, slot, complaint, running=running)
+    return replace(_combine(name, found, slot, complaint, running=running), changed_tables=changed)
+
+
+async def _changed(project: Project, production: SourceConnection, found: Progress) -> list[TableName] | None:
+    """What ``rules diff`` would name; None where today's rules, the key or production's catalog cannot be read, and
+    where the rules do not fit."""
+    try:
+        plan = project.plan(await read_catalog(production), partial=True)
+    except TezcatError:
+        return None
+    return [each.table for each in changes(found, plan)]
 
 
 def _unfinished(project: Project, slot: SlotState, complaint: str | None, chunks: int) -> str:

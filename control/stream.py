@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from capture.model import Interrupted, Lsn, TezcatError
+from capture.model import Interrupted, Lsn, TableName, TezcatError
 from control.flow import Counters, Finished, Goal, StreamProgress
 from control.project import Project
 from control.session import Session
@@ -49,9 +49,11 @@ async def stream(
     accept_writable_role: bool,
     stop: asyncio.Event,
     on_progress: Callable[[StreamProgress], None],
+    without: frozenset[TableName] = frozenset(),
 ) -> StreamProgress:
     """Follow production until ``stop`` is set, until every transaction that ends at or before ``until`` is applied,
-    or (``until_caught_up``) all that production had written at the start.
+    or (``until_caught_up``) all that production had written at the start. The tables of ``without``, which are about to
+    be copied again, are left as they are; the rules and the key may have changed for them alone.
 
     Raises ``Refused`` for a target that is not a copy of this production, or was made with other rules or another
     key; ``ServerFailed`` for what cannot be applied. Either way the copy stands at a transaction's end.
@@ -63,7 +65,9 @@ async def stream(
     left: Backend | None = None
     worked_at = time.monotonic()
     while True:
-        session = Session(project, counters, goal, stop, accept_writable_role=accept_writable_role, left=left)
+        session = Session(
+            project, counters, goal, stop, accept_writable_role=accept_writable_role, left=left, without=without
+        )
         try:
             await session.run()
         except Finished:

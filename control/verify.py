@@ -11,36 +11,32 @@ to count and to name what differs.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final
+from pathlib import Path
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, Lsn, ServerFailed, TableName
+from capture.model import Catalog, Lsn, TableName
 from capture.replication import ReplicationSession, Slot
 from capture.snapshot import Chunk, plan_chunks
 from capture.source import identity
 from control.copies import check_copy, followed, no_copy
+from control.cut import temporary_slot
 from control.digests import Differences, Digest, DigestJob, Side, find_differences
+from control.holding import bring_to
+from control.membership import Membership, find_members
 from control.project import Project, database_identity
 from control.report import Report
 from control.settings import Settings
-from control.stream import stream
 from control.workers import Surroundings, WorkerPool
 from sink import hold, progress, target
 from sink.columns import read_columns
 from sink.progress import Progress
 from sink.target import Connection, Standing, fetch
 from transform.plan import Plan
-
-# A slot's snapshot waits for production's open transactions, and a running stream waits with it.
-_SLOT_SECONDS: Final = 120.0
-# How often verify looks again when a stream begins or ends just then.
-_ATTEMPTS: Final = 10
-_ATTEMPT_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +105,16 @@ async def verify(settings: Settings, target_name: str, *, accept_writable_role: 
             )
             sizes = await _target_sizes(connection)
             version = connection.info.server_version
-            comparison = _Comparison(catalog, sizes, plan, settings.snapshot.chunk_bytes, version)
-            async with WorkerPool(surroundings, settings.snapshot.workers) as pool:
-                tables = await comparison.run(pool, report)
+            chunk_bytes = settings.snapshot.chunk_bytes
+            with tempfile.TemporaryDirectory(prefix="tezcat-") as folder:
+                async with WorkerPool(surroundings, settings.snapshot.workers) as pool:
+                    members: Membership | None = None
+                    if plan.subset is not None:
+                        members = await find_members(
+                            pool, plan, catalog, slot.snapshot, Path(folder), chunk_bytes, report
+                        )
+                    comparison = _Comparison(catalog, sizes, plan, members, chunk_bytes, version)
+                    tables = await comparison.run(pool, report)
     return VerifyResult(slot.consistent_point, at == slot.consistent_point, tables)
 
 
@@ -127,56 +130,17 @@ async def _both_at_one_lsn(
     holder = await target.connect(project.target_address, productions={state.production}, purpose="verify")
     async with holder:
         async with hold.closed_gate(holder):
-            slot = await _temporary_slot(session)
+            slot = await temporary_slot(session, "verify")
             if state.slot is not None:
-                await hold.set_hold(holder, slot.consistent_point)
+                await hold.set_hold(holder, hold.Held(slot.consistent_point, slot.snapshot))
         if state.slot is not None:
-            await _bring_to(project, holder, slot.consistent_point, accept_writable_role=accept_writable_role)
+            await bring_to(project, holder, slot.consistent_point, accept_writable_role=accept_writable_role)
         await fetch(connection, "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         exported = await fetch(connection, "SELECT pg_export_snapshot()")
         at = await progress.read(connection)
         await hold.lift(holder)
     yield slot, exported[0][0], at.applied_lsn if at is not None else None
     await fetch(connection, "ROLLBACK")
-
-
-async def _bring_to(project: Project, holder: Connection, lsn: Lsn, *, accept_writable_role: bool) -> None:
-    """Have the copy stand at ``lsn``: by the stream that runs, or by one of our own where none does.
-
-    Either may change while we look: a stream begins, ends, or begins a session again.
-    """
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            if await progress.is_running(holder):
-                await hold.reached(holder, lsn)
-            else:
-                await stream(
-                    project.settings,
-                    project.target.name,
-                    until=lsn,
-                    until_caught_up=False,
-                    accept_writable_role=accept_writable_role,
-                    stop=asyncio.Event(),
-                    on_progress=lambda _: None,
-                )
-        except (hold.Ended, progress.Occupied):
-            if attempt == _ATTEMPTS:
-                raise
-            await asyncio.sleep(_ATTEMPT_SECONDS)
-        else:
-            return
-
-
-async def _temporary_slot(session: ReplicationSession) -> Slot:
-    try:
-        async with asyncio.timeout(_SLOT_SECONDS):
-            return await session.create_slot(f"tezcat_verify_{secrets.token_hex(4)}", temporary=True)
-    except TimeoutError:
-        raise ServerFailed(
-            f"production has had a transaction open for more than {_SLOT_SECONDS:.0f} seconds, and a snapshot at a "
-            "known LSN waits for it.",
-            hint="See pg_stat_activity for the oldest xact_start; verify again when it has ended.",
-        ) from None
 
 
 async def _target_sizes(connection: Connection) -> dict[TableName, tuple[int, int]]:
@@ -198,9 +162,11 @@ class _Comparison:
         catalog: Catalog,
         sizes: dict[TableName, tuple[int, int]],
         plan: Plan,
+        members: Membership | None,
         chunk_bytes: int,
         target_version: int,
     ) -> None:
+        self._members = members
         self._key = secrets.token_bytes(32)
         self._tables = {name: table for name, table in catalog.tables.items() if table.kind == "r"}
         copies = [replace(table, pages=sizes[name][0], bytes=sizes[name][1]) for name, table in self._tables.items()]
@@ -216,7 +182,10 @@ class _Comparison:
         """Compare; the tables in the order of their names."""
         sums: dict[tuple[Side, TableName], Digest] = {}
         with report.task("comparing", sum(chunk.bytes for _, chunk in self._chunks), "bytes") as advance:
-            jobs = (DigestJob(side, chunk, self._buckets(chunk.table), self._key) for side, chunk in self._chunks)
+            jobs = (
+                DigestJob(side, chunk, self._buckets(chunk.table), self._key, self._members)
+                for side, chunk in self._chunks
+            )
             async for job, digest in pool.run(jobs):
                 place = (job.side, job.chunk.table)
                 sums[place] = digest if place not in sums else sums[place] + digest
@@ -229,7 +198,9 @@ class _Comparison:
             if source != copy:
                 chunks = [(side, chunk) for side, chunk in self._chunks if chunk.table == name]
                 report.say(f"looking at what differs in {name}")
-                differences = await find_differences(pool, chunks, source, copy, self._match(name), self._key)
+                differences = await find_differences(
+                    pool, chunks, source, copy, self._match(name), self._key, self._members
+                )
             results.append(
                 TableResult(
                     table=name,

@@ -37,7 +37,7 @@ from capture.model import (
 )
 from sink import statements
 from sink.arrays import text_array
-from sink.hold import ENTER_GATE, READ_HOLD
+from sink.hold import ENTER_GATE, READ_HOLD, Held
 from sink.levels import FEW, Step, steps
 from sink.load import copy_in
 from sink.pipeline import Pipeline, RowsMissed
@@ -212,15 +212,16 @@ class Applier:
         """Whether a target transaction is open."""
         return self._connection.info.transaction_status != TransactionStatus.IDLE
 
-    async def begin(self) -> Lsn | None:
-        """Open a target transaction; where somebody holds the copy, the LSN that it must not pass."""
+    async def begin(self) -> Held | None:
+        """Open a target transaction; where somebody holds the copy, what it must not pass."""
         self._pipeline.execute("BEGIN")
         self._pipeline.execute("SET LOCAL synchronous_commit = off")
         self._pipeline.execute(ENTER_GATE)
         self._pipeline.execute(READ_HOLD)
         held = (await self._exchange())[-1]
-        value = held.get_value(0, 0) if held.ntuples else None
-        return Lsn.parse(value.decode()) if value is not None else None
+        if not held.ntuples:
+            return None
+        return Held(_lsn(held.get_value(0, 0)), (held.get_value(0, 1) or b"").decode())
 
     async def apply(self, window: Window, start: int, stop: int) -> None:
         """Apply the changes and truncations of a masked window whose places are from ``start`` to before ``stop``.
@@ -231,7 +232,11 @@ class Applier:
         for truncation in window.truncations:
             if start <= truncation.order < stop:
                 await self._apply_changes(window, start, truncation.order)
-                self._pipeline.execute(statements.truncate(truncation.tables))
+                if truncation.is_alone:
+                    for table in truncation.tables:
+                        self._pipeline.execute(statements.delete_all(table))
+                else:
+                    self._pipeline.execute(statements.truncate(truncation.tables))
                 start = truncation.order + 1
         await self._apply_changes(window, start, stop)
 

@@ -29,7 +29,7 @@ READER: Final = 0x74657A03
 _ASK_AGAIN_SECONDS: Final = 0.2
 
 # Counts the forms that schema.sql has had.
-LAYOUT: Final = 2
+LAYOUT: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Progress:
     timeline: int
     slot: str | None
     rules_fingerprint: str
+    rules: dict[str, dict[str, str]]
     key_check: str
     state: str
     consistent_lsn: Lsn | None
@@ -102,8 +103,8 @@ async def begin_clone(connection: Connection, progress: Progress) -> None:
     await fetch(
         connection,
         """INSERT INTO tezcat.progress (layout, environment, source, system_identifier, database, timeline, slot,
-             rules_fingerprint, key_check, state, published, unfollowed)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'cloning', %s, %s)""",
+             rules_fingerprint, rules, key_check, state, published, unfollowed)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'cloning', %s, %s)""",
         (
             LAYOUT,
             progress.environment,
@@ -113,6 +114,7 @@ async def begin_clone(connection: Connection, progress: Progress) -> None:
             progress.timeline,
             progress.slot,
             progress.rules_fingerprint,
+            Jsonb(progress.rules),
             progress.key_check,
             Jsonb(progress.published),
             Jsonb(progress.unfollowed),

@@ -14,6 +14,7 @@ CREATE TABLE tezcat.progress (
     timeline          integer NOT NULL,
     slot              text,                    -- null: cloned once, not followed
     rules_fingerprint text NOT NULL,
+    rules             jsonb NOT NULL,          -- hashes of what each table was copied by (transform.identity)
     key_check         text NOT NULL,
     state             text NOT NULL CHECK (state IN ('cloning', 'idle', 'streaming', 'failed')),
     consistent_lsn    pg_lsn,                  -- the snapshot's; null until the clone is whole
@@ -52,8 +53,9 @@ CREATE TABLE tezcat.chunks (
 -- A reader who needs the copy to stand at one LSN. The stream does not pass it while the row is there and its
 -- owner's session lives.
 CREATE TABLE tezcat.hold (
-    one     boolean PRIMARY KEY DEFAULT true CHECK (one),
-    lsn     pg_lsn NOT NULL,
-    pid     integer NOT NULL,
-    started timestamptz NOT NULL               -- backend_start of pid, since pids come again
+    one      boolean PRIMARY KEY DEFAULT true CHECK (one),
+    lsn      pg_lsn NOT NULL,
+    snapshot text NOT NULL,                    -- production's there, exported by the owner
+    pid      integer NOT NULL,
+    started  timestamptz NOT NULL              -- backend_start of pid, since pids come again
 );

@@ -195,6 +195,11 @@ def delete_many(shape: TableShape) -> str:
     return f"DELETE FROM ONLY {shape.table} AS held USING {_unnested(shape.key)} WHERE {_matched(shape)}"
 
 
+def delete_all(table: TableName) -> str:
+    """Empty a table, and no other."""
+    return f"DELETE FROM ONLY {table}"
+
+
 def truncate(tables: Sequence[TableName]) -> str:
     """CASCADE reaches only tables that production truncated too, or whose rows are left out: production could not
     have truncated a table without those that refer to it.

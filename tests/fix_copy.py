@@ -30,6 +30,7 @@ FIRST_PROGRESS = Progress(
     timeline=1,
     slot="tezcat_test",
     rules_fingerprint="f" * 64,
+    rules={},
     key_check="k",
     state="cloning",
     consistent_lsn=None,

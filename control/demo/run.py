@@ -262,7 +262,7 @@ async def _serve(out: Console, folder: Path, production: EmbeddedServer, test: E
     _title(out, "Serving; Ctrl-C ends it and removes everything")
     out.print(f"production  {production.url('hotel')}", markup=False)
     out.print(f"test        {test.url('hotel_test')}", markup=False)
-    out.print(f"settings    {folder / 'tezcat.yaml'} (try: tezcat -c ... status)", markup=False)
+    out.print(f"settings    {folder / 'tezcat.yaml'} (try: tezcat status -c ...)", markup=False)
     sys.stdout.flush()
     seed = 12
     while not stop.is_set():

@@ -33,8 +33,13 @@ COMMANDS = [
     "demo",
     "source sql",
     "source check",
+    "masks",
     "rules suggest",
     "rules check",
+    "rules preview",
+    "rules explain",
+    "rules diff",
+    "rules import",
     "clone",
     "stream",
     "status",
@@ -90,7 +95,8 @@ def test_help_has_an_example(command: str) -> None:
     result = run(*command.split(), "--help")
     assert result.exit_code == 0
     assert f"Example: tezcat {command}" in words(result.output)
-    assert "--json" in result.output
+    # A preview is for people only.
+    assert ("--json" in result.output) is (command != "rules preview")
     assert "--log-level" in result.output
 
 
@@ -385,3 +391,41 @@ def test_init_refuses_what_makes_no_settings(folder: Path, arguments: list[str],
     assert result.exit_code == 2
     assert says in words(result.stderr)
     assert list(folder.iterdir()) == []
+
+
+def test_masks_are_listed_and_explained() -> None:
+    """All of them, or one with its examples; for machines too; and a name that is near."""
+    listed = run("masks", "--json")
+    assert listed.exit_code == 0
+    names = [each["name"] for each in json.loads(listed.output)]
+    assert {"keep", "email", "id.pattern", "json", "custom"} <= set(names)
+    one = json.loads(run("masks", "email", "--json").output)
+    assert one["keeps_apart"] == {"all its types": "tagged"}
+    assert one["examples"][0]["masked"].endswith(("@example.com", "@example.net", "@example.org"))
+    assert "reaches no one" in words(run("masks", "email").output)
+    wrong = run("masks", "emial")
+    assert wrong.exit_code == 2
+    assert "Did you mean email?" in wrong.stderr
+
+
+def test_the_page_of_masks_goes_to_stdout_alone() -> None:
+    """So that it can be written to a file."""
+    assert run("masks", "--markdown").stdout.startswith("# The masks\n")
+
+
+def test_rules_of_other_tools_are_imported(tmp_path: Path) -> None:
+    """The file is written, what has no equal is listed, and bad input leaves the file as it was."""
+    sql, path = tmp_path / "labels.sql", tmp_path / "rules.yaml"
+    label = "SECURITY LABEL FOR anon ON COLUMN people.{} IS 'MASKED WITH FUNCTION {}';"
+    sql.write_text(label.format("email", "anon.fake_email()") + label.format("odd", "my.own()"))
+    done = run("rules", "import", str(sql), "--from", "anon", "-o", str(path), "--json")
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    assert (found["decided"], found["todo"]) == (1, 1)
+    assert found["unequal"][0]["where"] == "public.people.odd"
+    before = path.read_text()
+    for arguments in (("--from", "neosync"), ("--from", "greenmask")):
+        wrong = run("rules", "import", str(sql), *arguments, "-o", str(path))
+        assert wrong.exit_code == 2
+        assert "Traceback" not in wrong.stderr
+    assert path.read_text() == before

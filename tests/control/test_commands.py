@@ -22,11 +22,12 @@ PASSWORD = "reader-password"
 
 @pytest.fixture
 def production(server18: Server, make_database: Callable[..., Database]) -> Iterator[Database]:
-    """A database with people in it, two columns that nobody can judge, and a table without a key."""
+    """A database with people in it, a column that nobody can judge, and a table without a key."""
     database = make_database(server18)
     database.execute(
         "CREATE TABLE guests (id int PRIMARY KEY, email text UNIQUE, full_name text, status text, code text)",
-        f"""INSERT INTO guests SELECT n, 'g' || n || '@{CANARY}.example', 'Ann Miller', 'in', md5(n::text)
+        f"""INSERT INTO guests SELECT n, 'g' || n || '@{CANARY}.example', 'Ann Miller', 'in',
+                     'c' || n || CASE n % 10 WHEN 0 THEN '@{CANARY}.example' ELSE '' END
               FROM generate_series(1, 400) n""",
         "CREATE TABLE visits (guest_id int REFERENCES guests, at timestamptz)",
         "ANALYZE",
@@ -108,10 +109,14 @@ def test_suggest_keeps_decisions_and_refuses_what_it_cannot_read(
     """A file that is no rules file is left as it is."""
     _as_dba(production, run("source", "sql").stdout)
     rules = Path("rules.yaml")
-    rules.write_text("version: 1\ntables: {public.guests: {columns: {code: redact, full_name: keep}}}\n")
-    assert run("rules", "suggest").exit_code == 0
+    written = "version: 1 # as agreed\ntables:\n  public.guests: {columns: {code: redact, full_name: keep}}\n"
+    rules.write_text(written + "  public.gone:  # long ago\n    {rows: none}\n")
+    suggested = run("rules", "suggest")
+    assert suggested.exit_code == 0
+    assert "# long ago" in suggested.output
     assert "code: redact" in rules.read_text()
     assert "full_name: keep" in rules.read_text()
+    assert "# as agreed" in rules.read_text()
 
     rules.write_text("a list of things to buy\n")
     assert run("rules", "suggest").exit_code == 2
@@ -138,3 +143,59 @@ def test_a_server_that_is_not_ready_is_a_problem(production: Database, run: Call
     assert checked.exit_code == 1
     assert "problem  publication: there is no publication tezcat." in checked.stdout
     assert "tezcat source sql" in checked.stdout
+
+
+def test_rules_are_explained(production: Database, run: Callable[..., Result]) -> None:
+    """For people and for scripts: where the rule stands, what asks for uniqueness, whose keys there are."""
+    _as_dba(production, run("source", "sql").stdout)
+    Path("rules.yaml").write_text(
+        "version: 1\ntables:\n  public.guests: {columns: {id: id.int, email: email}}\n"
+        "  public.visits: {columns: {at: keep}}\n"
+    )
+    told = run("rules", "explain", "public.guests.email")
+    assert told.exit_code == 0, told.output
+    assert told.stdout.startswith("public.guests.email text: masked")
+    assert "test (epoch 1)" in told.stdout
+    document = json.loads(run("rules", "explain", "public.visits.guest_id", "--json").stdout)
+    assert document["taken_over_from"] == "public.guests.id"
+    assert document["links"] == [
+        {
+            "source": "public.visits.guest_id",
+            "target": "public.guests.id",
+            "reason": "the foreign key visits_guest_id_fkey",
+        }
+    ]
+    assert document["unique"] == ["the primary key guests_pkey of public.guests"]
+    assert document["keys"] == {"test": 1}
+    unknown = run("rules", "explain", "public.guests.mail")
+    assert unknown.exit_code == 2
+    assert "Did you mean email?" in unknown.stderr
+
+
+def test_risks_are_told_and_strict_refuses_them(production: Database, run: Callable[..., Result]) -> None:
+    """By looking at rows, unless only the schema is to be looked at; a risk alone is no failure."""
+    production.execute(f"UPDATE guests SET status = '{CANARY}' WHERE id < 4", "ANALYZE")
+    _as_dba(production, run("source", "sql").stdout)
+    Path("rules.yaml").write_text(
+        "version: 1\ntables:\n  public.guests:\n    columns:\n      id: keep\n      email: email\n"
+        "      full_name: name.full\n      status: keep\n      code: keep\n  public.visits: {columns: {at: keep}}\n"
+    )
+    told = run("rules", "check")
+    assert told.exit_code == 0, told.output
+    assert "risk: " in told.stdout
+    assert "rules.yaml:8:7: public.guests.status: 1 of 2 values come fewer than 5 times in 400" in told.stdout
+    assert "3 risks, 2 notes." in told.stdout
+    document = json.loads(run("rules", "check", "--json").stdout)
+    assert {(each["severity"], each["kind"], each["where"]) for each in document} == {
+        ("risk", "frequency", "public.guests.status"),
+        ("risk", "linkable", "public.guests"),
+        ("risk", "personal", "public.guests.code"),
+        ("note", "inherited", "public.visits.guest_id"),
+        ("note", "cost", production.name),
+    }
+    strict = run("rules", "check", "--strict")
+    assert strict.exit_code == 1
+    assert "3 risks" in strict.stderr
+    unsampled = run("rules", "check", "--no-samples", "--strict", "--json")
+    assert unsampled.exit_code == 0
+    assert [each["kind"] for each in json.loads(unsampled.stdout)] == ["inherited"]

@@ -20,6 +20,7 @@ from control.demo.dataset import CANARIES, load
 from control.demo.draw import COUNTRIES, Draw
 from control.demo.traffic import CONFLICTS, traffic
 from tests.fix_postgres import Database
+from transform.coverage import Severity
 from transform.plan import check
 from transform.rules import load_rules
 
@@ -145,7 +146,7 @@ async def test_rules_decide_every_column(database: Database) -> None:
     async with await connect(SourceAddress.parse(database.url, name="production"), purpose="test") as connection:
         catalog = await read_catalog(connection)
     rules = load_rules(RULES)
-    assert [str(finding) for finding in check(rules, catalog)] == []
+    assert [str(finding) for finding in check(rules, catalog) if finding.severity is not Severity.NOTE] == []
     text = RULES.read_text()
     for mask in """keep null constant redact email name.first name.last name.full phone address.street address.city
         address.postcode address.full text.lorem id.int id.uuid financial.card financial.iban date.shift number.noise

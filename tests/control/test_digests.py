@@ -45,7 +45,7 @@ def chunk_of(number: int) -> Chunk:
 async def compare(contents: Contents, match: tuple[str, ...], buckets: int = 64) -> tuple[Digest, Digest, Differences]:
     """Both sides' digests and what differs, each list of rows a chunk that comes in blocks of two rows."""
 
-    async def blocks(_: object, side: Side, chunk: Chunk) -> AsyncIterator[bytes]:
+    async def blocks(_: object, side: Side, chunk: Chunk, __: object) -> AsyncIterator[bytes]:
         lines = [b"\t".join(row) + b"\n" for row in contents[side, chunk.first_page]]
         for start in range(0, len(lines), 2):
             yield b"".join(lines[start : start + 2])

@@ -89,3 +89,19 @@ async def test_a_table_that_may_not_be_read_is_left_out(database: Database) -> N
         assert warnings.texts[0].startswith("public.a_closed was not sampled.")
     finally:
         database.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+async def test_what_is_long_or_rare_is_sampled_too(database: Database) -> None:
+    """Beyond the thousand rows: one long text and one that comes once, among thousands that repeat."""
+    database.execute(
+        "CREATE TABLE words (word text)",
+        "INSERT INTO words SELECT 'w' || n % 3 FROM generate_series(1, 5000) n",
+        "INSERT INTO words VALUES ('rare'), (repeat('long ', 100))",
+        "INSERT INTO words SELECT 'w' || n % 3 FROM generate_series(1, 3000) n",
+        "ANALYZE",
+    )
+    address = SourceAddress.parse(database.url)
+    samples = await sample(address, await _catalog(address), QuietReport())
+    values = samples[ColumnName.parse("public.words.word")]
+    assert {b"rare", b"long " * 100} <= set(values)
+    assert SAMPLE_ROWS <= len(values) <= SAMPLE_ROWS + 100

@@ -9,8 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from psycopg.types.json import Jsonb
 
-from capture.model import Lsn
+import control.project
+from capture import source
+from capture.catalog import read_catalog
+from capture.model import Lsn, TableName
 from capture.replication import ReplicationSession
 from capture.slots import SlotState
 from capture.source import SourceAddress
@@ -93,6 +97,27 @@ async def test_a_copy_that_failed_is_not_called_consistent(copy: Connection, pro
     assert (await told(project)).consistent
 
 
+async def test_tables_that_the_rules_would_mask_otherwise(copy: Connection, project: Project) -> None:
+    """As rules diff names them; nothing is known where the rules cannot be read or do not fit."""
+    here = control.project.Project.of(project.settings, "test")
+    async with await source.connect(here.source_address, purpose="tests") as production:
+        plan = here.plan(await read_catalog(production))
+    made_by = (Jsonb(plan.identities), plan.key_check)
+    await copy.execute("UPDATE tezcat.progress SET rules = %s, key_check = %s", made_by)
+    assert (await told(project)).changed_tables == []
+    rules = project.folder / "rules.yaml"
+    original = rules.read_text()
+    try:
+        rules.write_text(original.replace("notes: {mask: text.lorem}", "notes: redact"))
+        assert (await told(project)).changed_tables == [TableName("public", "guests")]
+        for unreadable in ("tables: [", original.replace("text.lorem", "date.shift")):
+            rules.write_text(unreadable)
+            one = await told(project)
+            assert (one.changed_tables, one.last_error) == (None, None)
+    finally:
+        rules.write_text(original)
+
+
 async def test_a_database_without_a_copy(copy: Connection, project: Project) -> None:
     """Never cloned."""
     await copy.execute("DROP SCHEMA tezcat CASCADE")
@@ -119,7 +144,7 @@ async def test_what_cannot_be_reached_is_told_in_its_place(copy: Connection, pro
     write_settings(tmp_path, nowhere, {"test": project.target.url, "training": nowhere})
     async with asyncio.timeout(30):
         test, training = await status(load_settings(tmp_path / "tezcat.yaml"))
-    assert (test.state, test.consistent, test.lag_bytes) == ("idle", True, None)
+    assert (test.state, test.consistent, test.lag_bytes, test.changed_tables) == ("idle", True, None, None)
     assert "nothing answers" in str(test.last_error)
     assert training.state == "unreachable"
     assert "training" in str(training.last_error)

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from capture.model import Index, Refused, ServerFailed, Table, TableName
-from control import verify as verify_module
+from control import cut
 from control.clone import clone
 from control.report import QuietReport
 from control.stream import StreamProgress, stream
@@ -182,7 +182,7 @@ async def test_a_running_stream_is_held_for_a_moment_only(copy: Project) -> None
 
 async def test_nothing_is_left_behind_when_it_is_given_up(copy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither slot nor hold; a transaction that stays open in production is given up in words."""
-    monkeypatch.setattr(verify_module, "_SLOT_SECONDS", 0.5)
+    monkeypatch.setattr(cut, "_SLOT_SECONDS", 0.5)
     async with await psycopg.AsyncConnection.connect(copy.source.url) as open_transaction:
         await open_transaction.execute("CREATE TABLE public.uncommitted (id int)")
         async with streaming(copy) as told:
@@ -244,7 +244,7 @@ CODE = Index("t_code_key", ("code",))
         ((Index("t_name_key", ("name",)), CODE), ("code",)),
         ((Index("t_made_key", ("made",), is_primary=True), CODE), ("code",)),
         ((replace(CODE, predicate="(id > 0)"),), ()),
-        ((replace(CODE, expressions="lower(name)"),), ()),
+        ((replace(CODE, expressions=("lower(name)",)),), ()),
         ((replace(CODE, is_unique=False, is_exclusion=True),), ()),
     ],
 )

@@ -2,8 +2,8 @@
 
 ``production`` and ``target`` are fresh databases, on the servers that ``versions`` names. ``make_project`` writes
 tezcat.yaml, the rules and a key for any two; ``project`` is the one for these two; ``copy`` is a project after the
-DBA's part and a clone. Commands run as processes of their own, as users run them; what they print is kept in the
-project's folder, so that the search for canaries covers it.
+DBA's part and a clone. Commands run as processes of their own, forked from one that has imported them; what they print
+is kept in the project's folder, so that the search for canaries covers it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +28,7 @@ from psycopg import sql
 
 from tests.fix_postgres import Database, Server
 from tests.integration import oracle, workload
+from tests.integration.forked import Forked, nursery
 from tests.integration.values import CANARY
 
 HERE = Path(__file__).parent
@@ -57,7 +57,7 @@ class Ended:
 class Running:
     """A command that was started."""
 
-    process: subprocess.Popen[bytes]
+    process: Forked
     out: Path
     err: Path
 
@@ -96,15 +96,7 @@ class Project:
         """Start ``tezcat`` with these arguments."""
         name = self.folder / "output" / f"{next(self._numbers):02d} {arguments[0]}"
         out, err = name.with_suffix(".out"), name.with_suffix(".err")
-        with out.open("wb") as out_file, err.open("wb") as err_file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "control", *arguments],
-                cwd=self.folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out_file,
-                stderr=err_file,
-            )
+        process = nursery().start(arguments, folder=self.folder, environment=self.environment, out=out, err=err)
         self.running.append(Running(process, out, err))
         return self.running[-1]
 

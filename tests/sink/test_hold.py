@@ -15,6 +15,7 @@ from tests.fix_copy import CLONED, CLONED_AT, OpenTarget
 from tests.fix_postgres import Database
 
 L = Lsn(CLONED + 0x100)
+HELD = hold.Held(L, "00000003-0000001B-1")
 
 
 async def applier_on(connection: Connection) -> Applier:
@@ -55,8 +56,8 @@ async def test_a_transaction_that_waited_at_the_gate_sees_the_hold(marked: Datab
     async with hold.closed_gate(reader):
         beginning = asyncio.create_task(applier.begin())
         assert not await finishes(beginning)
-        await hold.set_hold(reader, L)
-    assert await asyncio.wait_for(beginning, 10) == L
+        await hold.set_hold(reader, HELD)
+    assert await asyncio.wait_for(beginning, 10) == HELD
     await applier.rollback()
 
 
@@ -65,10 +66,10 @@ async def test_a_held_stream_waits_until_it_is_let_go(marked: Database, open_tar
     connection = await open_target(marked)
     applier, reader = await applier_on(connection), await open_target(marked)
     async with hold.closed_gate(reader):
-        await hold.set_hold(reader, L)
+        await hold.set_hold(reader, HELD)
     reaching = asyncio.create_task(hold.reached(reader, L))
     assert not await finishes(reaching)
-    assert await applier.begin() == L
+    assert await applier.begin() == HELD
     await applier.commit(L, CLONED_AT)
     assert await finishes(reaching)
     waiting = asyncio.create_task(hold.wait_until_lifted(connection, L))
@@ -84,7 +85,7 @@ async def test_a_dead_readers_hold_is_ignored(marked: Database, open_target: Ope
     connection = await open_target(marked)
     applier, reader = await applier_on(connection), await open_target(marked)
     async with hold.closed_gate(reader):
-        await hold.set_hold(reader, L)
+        await hold.set_hold(reader, HELD)
     waiting = asyncio.create_task(hold.wait_until_lifted(connection, L))
     assert not await finishes(waiting)
     await reader.close()
@@ -119,14 +120,14 @@ async def test_readers_take_turns(marked: Database, open_target: OpenTarget) -> 
     """A second reader must not move the first one's hold before that has taken its snapshot."""
     first, second = await open_target(marked), await open_target(marked)
     async with hold.closed_gate(first):
-        await hold.set_hold(first, L)
+        await hold.set_hold(first, HELD)
     gate = hold.closed_gate(second)
     closing = asyncio.create_task(gate.__aenter__())
     assert not await finishes(closing)
     assert await fetch(first, "SELECT lsn::text FROM tezcat.hold") == [(str(L),)]
     await hold.lift(first)
     assert await finishes(closing)
-    await hold.set_hold(second, Lsn(L + 1))
+    await hold.set_hold(second, HELD._replace(lsn=Lsn(L + 1)))
     await gate.__aexit__(None, None, None)
 
 
@@ -136,9 +137,26 @@ async def test_a_stream_that_ends_before_it_comes_there_is_not_waited_for(
     """The reader says so and where the stream stood."""
     connection, reader = await open_target(marked), await open_target(marked)
     await applier_on(connection)
-    await hold.set_hold(reader, L)
+    await hold.set_hold(reader, HELD)
     reaching = asyncio.create_task(hold.reached(reader, L))
     assert not await finishes(reaching)
     await connection.close()
     with pytest.raises(ServerFailed, match=f"ended at {CLONED}, before it reached {L}"):
         await asyncio.wait_for(reaching, 10)
+
+
+async def test_a_stream_may_give_a_hold_up(marked: Database, open_target: OpenTarget) -> None:
+    """The reader finds out, and the stream passes; the hold of another reader stays."""
+    applier, reader = await applier_on(await open_target(marked)), await open_target(marked)
+    async with hold.closed_gate(reader):
+        await hold.set_hold(reader, HELD)
+    stream = await open_target(marked)
+    await hold.give_up(stream, HELD._replace(snapshot="00000003-0000001C-1"))
+    await hold.check(reader)
+    await hold.give_up(stream, HELD)
+    with pytest.raises(hold.Broken):
+        await hold.check(reader)
+    with pytest.raises(hold.Broken):
+        await hold.reached(reader, L)
+    assert await applier.begin() is None
+    await applier.rollback()

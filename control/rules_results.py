@@ -1,0 +1,159 @@
+"""What the commands about rules print beside lists: explanations, and previews, which show values.
+
+The JSON shapes are a contract, as in ``control.results``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from control.outcome import Terminal
+
+if TYPE_CHECKING:  # imported for their types only, so that --help starts fast
+    from control.rules_commands import Explained
+    from control.rules_preview import Preview, PreviewColumn
+
+# Of a value, at the most and at the least.
+_WIDEST = 32
+_NARROWEST = 8
+_GAP = 2
+_CHANGED = "bold green"
+_UNDECIDED = "not copied: undecided"
+_STYLES = {"masked": "green", "kept": "yellow", "undecided": "bold red"}
+
+
+def show_explained(terminal: Terminal, explained: Explained) -> None:
+    """The reasons, in order; as JSON also each by itself."""
+    found = explained.explanation
+    if terminal.as_json:
+        terminal.result(
+            {
+                "what": found.what,
+                "kind": found.kind,
+                "status": found.status,
+                "type": found.type,
+                "root": found.root,
+                "rule": found.rule,
+                "at": found.at,
+                "when": found.when,
+                "otherwise": found.otherwise,
+                "taken_over_from": found.taken_over_from,
+                "domain": found.domain,
+                "links": [
+                    {"source": str(link.source), "target": str(link.target), "reason": link.reason}
+                    for link in found.links
+                ],
+                "columns": dict(found.columns),
+                "unique": list(found.unique),
+                "promise": found.promise,
+                "checks": dict(found.checks),
+                "subject": found.subject,
+                "keys": explained.epochs,
+                "why": list(found.why),
+            }
+        )
+        return
+    style = _STYLES.get(found.status, "cyan")
+    type_name = f" {escape(found.type)}" if found.type else ""
+    terminal.out.print(f"[bold]{escape(found.what)}[/]{type_name}: [{style}]{escape(found.status)}[/]")
+    for number, reason in enumerate(found.why, 1):
+        terminal.out.print(f"{number:3}. {escape(reason)}")
+    if found.status == "masked":
+        keys = ", ".join(f"{target} (epoch {epoch})" for target, epoch in explained.epochs.items())
+        terminal.out.print(f"Each target has keys of its own: {keys}.", markup=False)
+    if len(found.columns) > 1:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column("column", overflow="fold")
+        table.add_column("rule", overflow="fold")
+        for name, rule in found.columns:
+            table.add_row(escape(name), f"[{_STYLES['undecided']}]{rule}[/]" if rule == "undecided" else escape(rule))
+        terminal.out.print(table)
+
+
+def show_preview(terminal: Terminal, preview: Preview) -> None:
+    """Original beside masked: a table where all columns have room beside each other, else record by record."""
+    out = terminal.out
+    out.print(
+        f"[bold]{escape(str(preview.table))}[/] as {escape(preview.target)} would have it: {preview.rows} rows. "
+        f"[{_CHANGED}]This[/] is masked."
+    )
+    if not preview.rows:
+        return
+    if sum(map(_width, preview.columns)) <= out.width:
+        out.print(_beside(preview.columns), soft_wrap=False)
+        return
+    for row in range(preview.rows):
+        out.print(f"[dim]row {row + 1}[/]")
+        out.print(_record(preview.columns, row, out.width), soft_wrap=False)
+
+
+def _width(column: PreviewColumn) -> int:
+    """What the column needs in a table, with its gaps; a kept one is shown once."""
+    shown = [column.original] if column.rule == "keep" else [column.original, column.masked or []]
+    heads = [column.name, column.rule or _UNDECIDED]
+    return sum(
+        _GAP + max(len(head), *(min(len(_readable(value)), _WIDEST) for value in [*values, b""]))
+        for head, values in zip(heads, shown, strict=False)
+    )
+
+
+def _beside(columns: Sequence[PreviewColumn]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, _GAP, 0, 0))
+    cells: list[list[Text]] = []
+    for column in columns:
+        table.add_column(Text(column.name), no_wrap=True)
+        cells.append([_cell(value, _WIDEST) for value in column.original])
+        if column.rule == "keep":
+            continue
+        table.add_column(Text(column.rule or _UNDECIDED, "cyan"), no_wrap=True)
+        cells.append([_masked(column, row, _WIDEST) for row in range(len(column.original))])
+    for row in zip(*cells, strict=True):
+        table.add_row(*row)
+    return table
+
+
+def _record(columns: Sequence[PreviewColumn], row: int, width: int) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for _ in range(4):
+        table.add_column(no_wrap=True, overflow="ellipsis")
+    names = min(max(len(column.name) for column in columns), _WIDEST)
+    rules = min(max(len(column.rule or _UNDECIDED) for column in columns), _WIDEST)
+    room = max(_NARROWEST, (width - names - rules - 4 * _GAP) // 2)
+    for column in columns:
+        table.add_row(
+            Text(_shortened(column.name, names)),
+            Text(_shortened(column.rule or _UNDECIDED, rules), "cyan"),
+            _cell(column.original[row], room),
+            _masked(column, row, room),
+        )
+    return table
+
+
+def _masked(column: PreviewColumn, row: int, width: int) -> Text:
+    if column.masked is None:
+        return Text()
+    value = column.masked[row]
+    return _cell(value, width, _CHANGED if value != column.original[row] else "")
+
+
+def _cell(value: bytes | None, width: int, style: str = "") -> Text:
+    return Text(_shortened(_readable(value), width), style or ("dim" if value is None else ""))
+
+
+def _readable(value: bytes | None) -> str:
+    """A value on one line. What is no printable character, and might steer the terminal, is written out."""
+    if value is None:
+        return "NULL"
+    text = value.decode("utf-8", "replace")
+    return text if text.isprintable() else "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )  # fmt: skip
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

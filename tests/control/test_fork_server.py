@@ -1,0 +1,36 @@
+"""The process that workers are forked by starts wherever temporary files are kept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_PROGRAM = """
+from concurrent.futures import ProcessPoolExecutor
+from control import fork_server
+fork_server.start()
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, mp_context=fork_server.CONTEXT) as pool:
+        print(pool.submit(abs, -7).result())
+"""
+
+
+@pytest.mark.parametrize("more", [0, 150])
+def test_a_long_path_for_temporary_files_is_no_obstacle(tmp_path: Path, more: int) -> None:
+    """A Unix socket's address has room for little more than a hundred bytes."""
+    folder = tmp_path / ("f" * more or "f")
+    folder.mkdir()
+    ended = subprocess.run(
+        [sys.executable, "-c", _PROGRAM],
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "7\n"), ended.stderr
+    assert not list(folder.iterdir())

@@ -1,0 +1,189 @@
+"""Canaries in every column of production are nowhere in what tezcat writes: not in the copy, in no file, output or log,
+whatever is asked of it and whatever goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import random
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.fix_postgres import Database, Server
+from tests.integration.conftest import Project, make_folder
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+CANARY = "Q7kanarZ9vogelX4"
+SCHEMA = f"""
+CREATE TYPE tier AS ENUM ('gold', 'tin');
+CREATE TABLE people (id int PRIMARY KEY, name text, email varchar(120) UNIQUE, phone text, bio text, prefs jsonb,
+  raw json, tags text[], token bytea, code numeric, born date, tier tier, born_at timestamptz, address text,
+  notes char(60), staff boolean, search tsvector, CHECK (name <> ''));
+CREATE TABLE audit (id bigserial PRIMARY KEY, table_schema text, table_name text, old_row jsonb, new_row jsonb,
+  statement text);
+CREATE TABLE orders (id int PRIMARY KEY, person int REFERENCES people, memo text, country text);
+ALTER TABLE orders REPLICA IDENTITY FULL;
+INSERT INTO people SELECT n, '{CANARY} ' || n, '{CANARY}' || n || '@mail.example.com', '+49 30 {CANARY}' || n,
+  repeat('{CANARY} ', n), jsonb_build_object('{CANARY}key', '{CANARY}', 'list', jsonb_build_array('{CANARY}', n)),
+  json_build_object('name', '{CANARY}'), ARRAY['{CANARY}', NULL, '"{CANARY}"'], convert_to('{CANARY}', 'UTF8'), n,
+  date '1980-01-01' + n, 'gold', now(), '{CANARY} street ' || n, '{CANARY}', n % 4 = 0,
+  to_tsvector('simple', '{CANARY}')
+  FROM generate_series(1, 60) n;
+INSERT INTO audit (table_schema, table_name, old_row, new_row, statement) SELECT 'public', 'people', to_jsonb(p),
+  jsonb_build_object('unknown', '{CANARY}'), 'UPDATE people SET name = ''{CANARY}''' FROM people p;
+INSERT INTO orders SELECT n, n, '{CANARY} order', CASE WHEN n % 2 = 0 THEN 'DE' ELSE '{CANARY}' END
+  FROM generate_series(1, 60) n;
+"""
+RULES = """\
+version: 1
+tables:
+  public.people:
+    columns:
+      id: id.int
+      name: {mask: name.full, when: NOT staff, otherwise: redact}
+      email: email
+      phone: {mask: phone, preserve_format: true}
+      bio: text.lorem
+      prefs: {mask: json, keys: {"$": email}}
+      raw: {mask: json, paths: {"$.name": name.full}}
+      tags: text.scramble
+      token: redact
+      code: number.noise
+      born: {mask: date.shift, days: 30}
+      tier: keep
+      born_at: {mask: date.truncate, to: year}
+      address: address.full
+      notes: {mask: custom, function: "own_masks:shout"}
+      staff: keep
+      search: {mask: tsvector, from: [bio]}
+  public.audit:
+    columns: {id: keep, table_schema: keep, table_name: keep, old_row: row_image, new_row: row_image, statement: redact}
+  public.orders:
+    rows: {where: "country = 'DE'"}
+    columns: {id: keep, person: id.int, memo: text.scramble, country: keep}
+"""
+GOOD_FUNCTION = """\
+def shout(values, key):
+    return [None if value is None else key.tag(value).hex()[:8].upper() for value in values]
+"""
+BAD_FUNCTION = "def shout(values, key):\n    raise ValueError(f'cannot shout {values}')\n"
+_CHANGES = [
+    f"UPDATE people SET name = '{CANARY} ' || %(n)s, bio = repeat('{CANARY} new ', %(n)s) WHERE id = %(id)s",
+    f"UPDATE people SET email = '{CANARY}' || random() || '@mail.example.com' WHERE id = %(id)s",
+    f"UPDATE people SET prefs = prefs || jsonb_build_object('{CANARY}' || %(n)s, '{CANARY}') WHERE id = %(id)s",
+    f"UPDATE orders SET memo = '{CANARY}', country = nullif('DE', country) WHERE id = %(id)s",
+    "INSERT INTO audit (table_name, new_row) SELECT 'people', to_jsonb(p) FROM people p WHERE id = %(id)s",
+]
+
+
+@pytest.fixture
+def project(server16: Server, server18: Server, make_database: Callable[..., Database], tmp_path: Path) -> Project:
+    """Production on one server and the copy on another, whose log must hold no canary."""
+    source, target = make_database(server16), make_database(server18)
+    with psycopg.connect(source.url) as connection:
+        connection.execute(SCHEMA.encode())
+    made = make_folder(tmp_path / "project", source, target)
+    made.environment["TMPDIR"] = str(tmp_path / "temporary")
+    (tmp_path / "temporary").mkdir()
+    made.rules.write_text(RULES)
+    (made.folder / "own_masks.py").write_text(GOOD_FUNCTION)
+    return made
+
+
+@contextlib.asynccontextmanager
+async def _load(database: Database) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+
+    async def work() -> None:
+        rng = random.Random(1)
+        async with await psycopg.AsyncConnection.connect(database.url, autocommit=True) as connection:
+            while not stop.is_set():
+                values = {"id": rng.randrange(1, 61), "n": rng.randrange(1000)}
+                await connection.execute(rng.choice(_CHANGES).encode(), values)
+                await asyncio.sleep(0.005)
+
+    task = asyncio.create_task(work())
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+async def test_no_canary_is_in_anything_that_tezcat_wrote(project: Project, tmp_path: Path) -> None:
+    """Every command, with the most talkative log, when all goes well and when it does not."""
+    log = Path(project.target.server.folder) / "log"
+    before = log.stat().st_size
+    talkative = ("--log-level", "debug")
+    await project.prepare_production()
+    suggested = await project.run("rules", "suggest", "-o", "suggested.yaml", *talkative)
+    assert suggested.code == 0, str(suggested)
+    checked = await project.run("rules", "check", *talkative)
+    assert checked.code == 0, str(checked)
+
+    async with _load(project.source):
+        await project.succeed("clone", "--source", "production", "--target", "test", *talkative)
+        stream = project.start("stream", "--target", "test", *talkative)
+        await project.until_streaming()
+        await asyncio.sleep(2)
+        await stream.send(signal.SIGKILL)
+        project.replace("rules.yaml", "memo: text.scramble", "memo: text.lorem")
+        again = await project.run("clone", "--resync", "--target", "test", *talkative)
+        assert again.code == 0, str(again)
+    ended = await project.run("stream", "--target", "test", "--until-caught-up", *talkative)
+    assert ended.code == 0, str(ended)
+    verified = await project.run("verify", "--target", "test", *talkative)
+    assert verified.code == 0, str(verified)
+    assert project.target.execute("SELECT count(*) FROM people")[0][0] == 60
+    _assert_no_canary(project, tmp_path, log, before)
+
+    # What goes wrong: a copy that was tampered with, a function that fails, a value that no mask takes.
+    project.target.execute("UPDATE people SET notes = 'X' WHERE id = (SELECT min(id) FROM people)")
+    assert (await project.run("verify", "--target", "test", "--json", *talkative)).code == 1
+    project.target.execute("SET session_replication_role = replica", "DELETE FROM people")
+    project.source.execute(f"UPDATE people SET bio = '{CANARY} lost' WHERE id = 7")
+    assert (await project.run("stream", "--target", "test", "--until-caught-up", *talkative)).code == 4
+    (project.folder / "own_masks.py").write_text(BAD_FUNCTION)
+    integers = RULES.replace("code: number.noise", "code: id.int")
+    for rules in (RULES, integers.replace('{mask: custom, function: "own_masks:shout"}', "redact")):
+        project.source.execute("UPDATE people SET code = 0.5")
+        project.rules.write_text(rules)
+        clone = ("clone", "--source", "production", "--target", "test", "--confirm", "test")
+        failed = await project.run(*clone, *talkative)
+        assert failed.code in (2, 4), str(failed)
+    await project.run("status", *talkative)
+    _assert_no_canary(project, tmp_path, log, before)
+
+
+def _assert_no_canary(project: Project, tmp_path: Path, log: Path, since: int) -> None:
+    forms = {
+        CANARY.encode(),
+        CANARY.lower().encode(),
+        CANARY.encode().hex().encode(),
+        base64.b64encode(CANARY.encode())[:18],
+    }
+    found = []
+    for path in [*project.folder.rglob("*"), *(tmp_path / "temporary").rglob("*")]:
+        if path.is_file():
+            content = path.read_bytes()
+            found += [str(path) for form in forms if form in content or form in content.lower()]
+    with log.open("rb") as file:
+        file.seek(since)
+        content = file.read()
+    found += ["the target's log" for form in forms if form in content]
+    names = project.target.execute(
+        "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c JOIN pg_namespace n ON"
+        " n.oid = c.relnamespace WHERE c.relkind IN ('r', 'm') AND n.nspname IN ('public', 'tezcat')"
+    )
+    with psycopg.connect(project.target.url) as connection:
+        for (name,) in names:
+            with connection.cursor().copy(f"COPY {name} TO STDOUT".encode()) as copy:
+                content = b"".join(bytes(part) for part in copy)
+            found += [name for form in forms if form in content or form in content.lower()]
+    assert not found, found
