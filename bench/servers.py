@@ -56,9 +56,17 @@ class Servers:
         """The URL of what tezcat is compared with."""
         return self._test.url("reference")
 
-    def renew_production(self, *statements: str, rules: str) -> None:
-        """Make ``production`` anew with these statements, and prepare tezcat and its role for it."""
+    @property
+    def rules(self) -> Path:
+        """The file of tezcat's rules."""
+        return self._folder / "rules.yaml"
+
+    def renew_production(self, *statements: str, rules: str, load: Callable[[str], None] | None = None) -> None:
+        """Make ``production`` anew with these statements, and whatever else ``load`` does with its URL, and prepare
+        tezcat and its role for it."""
         _renew(self._production, "production")
+        if load is not None:
+            load(self.production)
         execute(self.production, *statements, "VACUUM ANALYZE")
         login = self._production.url("production", "tezcat", _PASSWORD)
         (self._folder / "tezcat.yaml").write_text(
@@ -67,7 +75,7 @@ class Servers:
             f"  test: {{type: test, database_url: {json.dumps(self.copy)}}}\n"
             "key: file:tezcat.key\n"
         )
-        (self._folder / "rules.yaml").write_text(rules)
+        self.rules.write_text(rules)
         key = self._folder / "tezcat.key"
         key.touch(mode=0o600)
         key.write_text(_KEY)
@@ -105,6 +113,11 @@ class Servers:
         config = ("-c", str(self._folder / "tezcat.yaml"))
         command = (sys.executable, "-m", "control", *arguments, *config)
         return run(command, servers=self._pids, cwd=_ROOT, meanwhile=meanwhile)
+
+    def try_tezcat(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of tezcat that may fail."""
+        command = [sys.executable, "-m", "control", *arguments, "-c", str(self._folder / "tezcat.yaml")]
+        return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
 
     def run(self, command: Sequence[str]) -> tuple[Sample, str]:
         """Run any other program."""
