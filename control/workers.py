@@ -155,6 +155,12 @@ def _lost() -> WorkersLost:
     )
 
 
+def _forget(future: asyncio.Future[ResultT_co]) -> None:
+    """Look at how it ended, which nobody else will; it would complain."""
+    if not future.cancelled():
+        future.exception()
+
+
 class WorkerPool:
     """A pool of worker processes; an async context manager. They start, which takes a second, when it is entered, and
     whoever has other things to do first enters it before those."""
@@ -182,7 +188,7 @@ class WorkerPool:
     async def ready(self) -> None:
         """Wait until there is a process that can take a job. Raises ``WorkersLost``."""
         try:
-            await asyncio.wrap_future(self._started[0])
+            await asyncio.shield(asyncio.wrap_future(self._started[0]))
         except BrokenProcessPool:
             raise _lost() from None
 
@@ -223,6 +229,5 @@ class WorkerPool:
             raise _lost() from None
         finally:
             for future in running:
-                # One that has failed too would complain that nobody asked.
-                if not future.cancel():
-                    future.exception()
+                # It is not cancelled: an executor that breaks later would stumble over it, and leave its processes.
+                future.add_done_callback(_forget)

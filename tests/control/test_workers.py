@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -180,6 +181,28 @@ async def test_a_pool_is_started_again_whatever_it_does(surroundings: Callable[.
 
     async with asyncio.timeout(50):
         assert [square for square, _ in await run()] == [25]
+
+
+async def test_workers_may_be_killed_when_their_work_was_given_up(surroundings: Callable[..., Surroundings]) -> None:
+    """What still waited for its turn does not hinder the pool from clearing up."""
+
+    async def run() -> list[tuple[int, int]]:
+        async with WorkerPool(surroundings(), 2) as pool:
+            await pool.ready()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1), aclosing(pool.run([Sleep()] * 4)) as results:
+                    await anext(results)
+            # The loop tells the executor a turn later.
+            await asyncio.sleep(0.1)
+            manager = pool._executor._executor_manager_thread
+            for process in multiprocessing.active_children():
+                process.kill()
+            await asyncio.to_thread(manager.join)
+            await pool.restart()
+            return [result async for result in pool.run([Square(6)])]
+
+    async with asyncio.timeout(50):
+        assert [square for square, _ in await run()] == [36]
 
 
 async def test_a_worker_keeps_its_connections_and_takes_leave_of_the_servers(
