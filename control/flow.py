@@ -51,7 +51,7 @@ from sink import hold, progress
 from sink.apply import Applier
 from sink.progress import Progress
 from sink.sequences import move
-from sink.target import Connection, savepoint
+from sink.target import Connection
 from transform.changes import mask_changes
 from transform.plan import Plan
 
@@ -337,7 +337,7 @@ class Flow:
                 continue
             # What is left after the last end is unfinished, and may be long.
             stop = ends.orders[complete - 1] if complete > ended else window.count
-            if self._moment is None and masked.is_touched(done, stop):
+            if self._moment is None and (masked.is_touched(done, stop) or self._has_to_ask_first(complete > ended)):
                 await self._set_moment()
                 continue
             await self._applier.apply(window, done, stop)
@@ -364,6 +364,11 @@ class Flow:
         held = self._held.lsn if self._held is not None else None
         return min((lsn for lsn in (held, self._goal.lsn) if lsn is not None), default=None)
 
+    def _has_to_ask_first(self, is_complete: bool) -> bool:
+        """Whether a transaction of production, of which the rest may touch the subset, cannot be begun without a
+        moment: where the copy is on production's own server, a slot would wait for what the copy has written."""
+        return not is_complete and self._refetch is not None and self._refetch.shares_server
+
     async def _set_moment(self) -> None:
         """Decide where touched rows of the subset are settled: where the copy is held, or right after what production
         has sent. Nobody can hold the copy while its transaction is open."""
@@ -387,16 +392,13 @@ class Flow:
         if self._moment is not None:
             assert self._refetch is not None
             try:
-                async with savepoint(self._connection):
-                    await self._refetch.settle(self._moment.snapshot)
-            except Unreadable as error:
-                log.info("another moment is needed", reason=str(error))
-                await self._refetch.start_over()
+                await self._refetch.settle(self._moment.snapshot)
+            except Unreadable:
+                # The next session begins at the last commit, and finds another moment.
                 if self._held is not None:
+                    await self._applier.rollback()
                     await hold.give_up(self._connection, self._held)
-                    self._held = None
-                await self._set_moment()
-                return
+                raise
             await self._refetch.forget()
             await self._commit(limit, self._source_time)
             self._moment = None

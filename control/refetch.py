@@ -104,7 +104,8 @@ def _distinct(batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
 
 class Refetch:
     """See the module's contract, for one session of a stream. ``catalog`` is what the stream follows; the copy's
-    ``connection`` is idle between transactions, or in the one that what was noted belongs to."""
+    ``connection`` is idle between transactions, or in the one that what was noted belongs to. With ``shares_server``
+    the copy is on production's own server."""
 
     def __init__(
         self,
@@ -114,7 +115,10 @@ class Refetch:
         subset: Subset,
         connection: Connection,
         marks: SequenceMarks,
+        *,
+        shares_server: bool,
     ) -> None:
+        self.shares_server = shares_server
         self._project = project
         self._plan = plan
         self._subset = subset
@@ -201,18 +205,10 @@ class Refetch:
                 await self._fetch(snapshot, wanted)
         await self._rows.finish()
 
-    async def start_over(self) -> None:
-        """Nothing was settled, and the copy's transaction was undone to where it began."""
-        self._rows.start_over()
-        await self._leave_moment()
-
     async def forget(self) -> None:
         """What was noted is settled."""
         self._keys.clear()
         self._emptied.clear()
-        await self._leave_moment()
-
-    async def _leave_moment(self) -> None:
         for batches in self._read.values():
             batches.clear()
         if self._slot is not None:

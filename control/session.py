@@ -137,7 +137,16 @@ class Session:
         marks = _marks(catalog, plan)
         refetch: Refetch | None = None
         if plan.subset is not None and not self._without.issuperset(plan.subset.tables):
-            refetch = Refetch(project, catalog, plan, plan.subset, connection, marks)
+            beside = await target.read_identity(connection)
+            refetch = Refetch(
+                project,
+                catalog,
+                plan,
+                plan.subset,
+                connection,
+                marks,
+                shares_server=beside.system_identifier == found.system_identifier,
+            )
             await stack.enter_async_context(refetch)
         applier = Applier(
             connection,

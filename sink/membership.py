@@ -108,17 +108,11 @@ class SubsetRows:
             }
             for name, query in made.items():
                 await self._run(
-                    f"CREATE TEMP TABLE IF NOT EXISTS {name.removeprefix('pg_temp.')} ON COMMIT DELETE ROWS "
-                    f"AS {query} WITH NO DATA"
+                    f"CREATE TEMP TABLE {name.removeprefix('pg_temp.')} ON COMMIT DELETE ROWS AS {query} WITH NO DATA"
                 )
                 if name not in (table.touched, table.loaded):
                     index = name.removeprefix("pg_temp.") + "_key"
-                    await self._run(f"CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {name} ({table.key})")
-
-    def start_over(self) -> None:
-        """Forget what was given and found: the transaction was undone to where that began."""
-        for table in self._tables.values():
-            table.is_made = table.is_concerned = table.has_gone = False
+                    await self._run(f"CREATE UNIQUE INDEX {index} ON {name} ({table.key})")
 
     # ---------------------------------------------------------------------------------------------- what is given
 
