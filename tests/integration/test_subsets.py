@@ -11,7 +11,12 @@ from collections.abc import AsyncIterator, Callable
 import psycopg
 import pytest
 
+from capture.replication import ReplicationSession
+from sink import hold
+from sink.target import connect
+from tests.fix_copy import target_address
 from tests.fix_postgres import Database, Server
+from tests.fix_source import source_address
 from tests.integration.conftest import Project
 from tests.integration.subset_oracle import Rows, judge
 
@@ -259,6 +264,9 @@ _SCENES = [
     "UPDATE staff SET manager = id - 1 WHERE id > 60; UPDATE staff SET grade = 8 WHERE id = 120",
     "UPDATE staff SET manager = NULL WHERE id = 119",
     "UPDATE staff SET grade = 1 WHERE id = 120",
+    # More than a window holds, and at its end a change that the subset hangs on.
+    "INSERT INTO rates SELECT n, n FROM generate_series(999, 150000) n; UPDATE guests SET country = 'FR' WHERE id = 5",
+    "DELETE FROM rates; UPDATE guests SET country = 'DE' WHERE id = 5",
     # Everything at once.
     "UPDATE staff SET grade = 8 WHERE id < 20",
     "TRUNCATE visits_1",
@@ -287,6 +295,33 @@ async def test_each_change_is_followed(chosen: Project) -> None:
         _assert_subset(chosen, after=scene)
     await _assert_equal(chosen)
     await stream.send(signal.SIGTERM)
+
+
+async def test_a_hold_is_given_up_where_rows_cannot_be_read(chosen: Project) -> None:
+    """Production truncates a table, of which the copy needs a row, after the snapshot that the copy is held at. The
+    holder is told, and the stream goes on without."""
+    await chosen.succeed("clone", "--source", "production", "--target", "test")
+    stream = chosen.start("stream", "--target", "test")
+    await chosen.until_streaming()
+    async with contextlib.AsyncExitStack() as stack:
+        holder = await connect(target_address(chosen.target), productions=(), purpose="test")
+        await stack.enter_async_context(holder)
+        session = await ReplicationSession.open(source_address(chosen.source), "test")
+        stack.push_async_callback(session.close)
+        async with hold.closed_gate(holder):
+            chosen.source.execute("UPDATE notes SET guest = 30 WHERE id = 4")
+            slot = await session.create_slot("tezcat_held", temporary=True)
+            chosen.source.execute("TRUNCATE notes")
+            await hold.set_hold(holder, hold.Held(slot.consistent_point, slot.snapshot))
+        with pytest.raises(hold.Broken, match="truncated or rewrote a table"):
+            await asyncio.wait_for(hold.reached(holder, slot.consistent_point), 30)
+        await hold.lift(holder)
+    chosen.source.execute("INSERT INTO notes VALUES (4, 31, 'x')")
+    await _assert_equal(chosen)
+    _assert_subset(chosen)
+    ended = await stream.send(signal.SIGTERM)
+    assert ended.code == 0, str(ended)
+    assert "production truncated or rewrote public.notes just now" in ended.err
 
 
 async def test_verify_finds_what_does_not_belong(chosen: Project) -> None:
