@@ -73,6 +73,8 @@ def _run(servers: Servers, folder: Path, keep: Path | None) -> list[str]:
     if keep is not None and servers.rules.exists():
         (keep / f"{folder.name}.yaml").write_text(servers.rules.read_text(encoding="utf-8"), encoding="utf-8")
     kept, todo = masks.pop("keep", 0), masks.pop(TODO, 0)
+    if not tables:
+        outcome = "nothing was loaded"
     return [
         folder.name,
         str(tables),
