@@ -4,7 +4,8 @@ Nothing here is executed by tezcat. The SQL is for psql, in one transaction, and
 tables that were added later come in. Tables are listed one by one, never FOR ALL TABLES: a publication of everything
 would make updates of a table without replica identity fail in production. Such tables go into a second publication,
 ``<publication>_insert_only``, of inserts and truncates. A partitioned table is listed by its root, and its partitions
-are published as themselves.
+are published as themselves. Publications come first: they lock their tables against autovacuum, which otherwise could
+have one in work, wait for what a GRANT has written about it, and so deadlock with the publication that wants it.
 
 When production can be reached as the role (which the SQL may be there to create), the tables are looked up now and
 listed; otherwise the SQL looks them up when the DBA runs it.
@@ -247,15 +248,7 @@ def _listed(role: str, publication: str, looked: Looked, unpublished: Collection
     name = quote_identifier(role)
     tables, sequences = looked.tables, looked.sequences
     schemas = sorted({table.name.schema for table in tables} | {sequence.schema for sequence in sequences})
-    parts = [_MAY_READ]
-    if schemas:
-        parts.append(f"GRANT USAGE ON SCHEMA {', '.join(map(quote_identifier, schemas))} TO {name};")
-    if tables:
-        parts.append(f"GRANT SELECT ON TABLE{_lines(str(table.name) for table in tables)}\nTO {name};")
-    if sequences:
-        parts.append(f"GRANT SELECT ON SEQUENCE{_lines(map(str, sequences))}\nTO {name};")
-    if any(table.row_security for table in tables):
-        parts.append(_bypass(role, "true"))
+    parts = []
     roots = published_roots(table for table in tables if {table.name, table.root}.isdisjoint(unpublished))
     for publication_name, identified in zip(publication_names(publication), (True, False), strict=True):
         parts += _publication(publication_name, identified=identified)
@@ -264,6 +257,15 @@ def _listed(role: str, publication: str, looked: Looked, unpublished: Collection
             parts.append(f"ALTER PUBLICATION {quote_identifier(publication_name)} SET TABLE{_lines(listed)};")
         else:
             parts.append(_emptied(publication_name, "true"))
+    parts.append(_MAY_READ)
+    if schemas:
+        parts.append(f"GRANT USAGE ON SCHEMA {', '.join(map(quote_identifier, schemas))} TO {name};")
+    if tables:
+        parts.append(f"GRANT SELECT ON TABLE{_lines(str(table.name) for table in tables)}\nTO {name};")
+    if sequences:
+        parts.append(f"GRANT SELECT ON SEQUENCE{_lines(map(str, sequences))}\nTO {name};")
+    if any(table.row_security for table in tables):
+        parts.append(_bypass(role, "true"))
     return parts
 
 
@@ -289,6 +291,19 @@ CREATE TEMPORARY VIEW tezcat_roots AS
 SELECT coalesce(root_schema, schema) AS schema, coalesce(root_name, name) AS name,
        coalesce(bool_and(identified) FILTER (WHERE kind = 'r'), bool_and(identified)) AS identified
 FROM tezcat_tables AS t WHERE permanent{published} GROUP BY 1, 2;""",
+    ]
+    for publication_name, identified in zip(publication_names(publication), (True, False), strict=True):
+        chosen = "identified" if identified else "NOT identified"
+        parts += _publication(publication_name, identified=identified)
+        parts.append(
+            f"""\
+SELECT format('ALTER PUBLICATION %I SET TABLE %s', {_literal(publication_name)},
+              string_agg(format('ONLY %I.%I', schema, name), ', ' ORDER BY schema, name))
+FROM tezcat_roots WHERE {chosen} HAVING count(*) > 0
+\\gexec"""
+        )
+        parts.append(_emptied(publication_name, f"NOT EXISTS (SELECT FROM tezcat_roots WHERE {chosen})"))
+    parts += [
         _MAY_READ,
         f"""\
 SELECT format('GRANT USAGE ON SCHEMA %I TO %I', schema, {name})
@@ -302,19 +317,8 @@ SELECT format('GRANT SELECT ON SEQUENCE %I.%I TO %I', schema, name, {name}) FROM
 ORDER BY schema, name
 \\gexec""",
         _bypass(role, "EXISTS (SELECT FROM tezcat_tables WHERE row_security)"),
+        "DROP VIEW tezcat_roots, tezcat_sequences, tezcat_tables;",
     ]
-    for publication_name, identified in zip(publication_names(publication), (True, False), strict=True):
-        chosen = "identified" if identified else "NOT identified"
-        parts += _publication(publication_name, identified=identified)
-        parts.append(
-            f"""\
-SELECT format('ALTER PUBLICATION %I SET TABLE %s', {_literal(publication_name)},
-              string_agg(format('ONLY %I.%I', schema, name), ', ' ORDER BY schema, name))
-FROM tezcat_roots WHERE {chosen} HAVING count(*) > 0
-\\gexec"""
-        )
-        parts.append(_emptied(publication_name, f"NOT EXISTS (SELECT FROM tezcat_roots WHERE {chosen})"))
-    parts.append("DROP VIEW tezcat_roots, tezcat_sequences, tezcat_tables;")
     return parts
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from capture.dba import Looked, SourceTable, dba_sql, published_roots, render
@@ -194,6 +196,29 @@ async def test_tables_that_are_no_longer_chosen_leave_the_publications(
     second = psql(database, await dba_sql(address(database, role), publication="tezcat", unpublished=everything))
     assert second.returncode == 0, second.stderr
     assert published(database, "tezcat") == published(database, "tezcat_insert_only") == set()
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["looked up by psql", "listed"])
+async def test_it_waits_for_autovacuum_without_a_deadlock(database: Database, role: str, known: bool) -> None:
+    """Autovacuum locks a table for ANALYZE, and later writes into the row of the catalog that a GRANT writes into."""
+    if known:
+        database.execute(f'CREATE ROLE "{role}" LOGIN')
+    sql = await dba_sql(address(database, role), publication="tezcat")
+    with psycopg.connect(database.url) as other:
+        other.execute("INSERT INTO hotel.silent VALUES (1)")
+        other.commit()
+        other.execute("LOCK TABLE hotel.silent IN SHARE UPDATE EXCLUSIVE MODE")
+        running = asyncio.create_task(asyncio.to_thread(psql, database, sql))
+        waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'hotel.silent'::regclass"
+        for _ in range(1000):
+            if database.execute(waits):
+                break
+            await asyncio.sleep(0.02)
+        await asyncio.to_thread(other.execute, "ANALYZE hotel.silent")
+        other.commit()
+        done = await running
+    assert done.returncode == 0, done.stderr
+    assert published(database, "tezcat_insert_only") == INSERT_ONLY
 
 
 async def test_run_in_another_database_it_changes_nothing(database: Database, role: str) -> None:
