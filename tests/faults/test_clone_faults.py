@@ -89,6 +89,16 @@ class Observer:
     def waits_for_a_lock(self) -> bool:
         return bool(self._one(f"SELECT count(*) > 0 {WAITING}"))
 
+    def waits_for_the_parent(self) -> bool:
+        """Whether the foreign key of ``a_child`` is made. Others may wait for ``a_parent`` too."""
+        return bool(
+            self._one(
+                "SELECT count(*) > 0 FROM pg_locks waits JOIN pg_locks holds USING (pid)"
+                " WHERE waits.relation = to_regclass('public.a_parent') AND NOT waits.granted"
+                " AND holds.relation = to_regclass('public.a_child') AND holds.mode = 'ShareRowExclusiveLock'"
+            )
+        )
+
     def has_index(self, name: str) -> bool:
         return bool(self._one(f"SELECT to_regclass('{name}') IS NOT NULL"))
 
@@ -283,7 +293,7 @@ async def among_the_indexes(project: Project) -> AsyncIterator[tuple[Running, ps
         clone = project.start(*CLONE)
         await until(lambda: seen.has_index("public.a_parent_pkey"), clone)
         other.execute("LOCK TABLE public.a_parent IN SHARE MODE")
-        await until(seen.waits_for_a_lock, clone)
+        await until(seen.waits_for_the_parent, clone)
         yield clone, other
 
 
