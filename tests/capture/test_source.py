@@ -7,7 +7,7 @@ import pickle
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 
 import psycopg
 import pytest
@@ -367,24 +367,25 @@ def pooler(server18: Server) -> Iterator[Callable[[], str]]:
     """A go-between that hands its clients a process id of its own, as poolers do."""
 
     def pump(source: socket.socket, sink: socket.socket, *, disguise: bool) -> None:
-        with closing(sink):
+        # Either side may be gone first.
+        with suppress(OSError):
             while data := source.recv(65536):
                 if disguise and (at := data.find(b"K\x00\x00\x00")) >= 0:
                     data = data[: at + 5] + b"\x00\x00\x00\x07" + data[at + 9 :]
                 sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
 
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
         client, _ = listener.accept()
         upstream = socket.create_connection(("127.0.0.1", server18.port))
-        back = threading.Thread(target=pump, args=(upstream, client), kwargs={"disguise": True})
-        back.start()
-        try:
+        with closing(client), closing(upstream):
+            back = threading.Thread(target=pump, args=(upstream, client), kwargs={"disguise": True})
+            back.start()
             pump(client, upstream, disguise=False)
-        except OSError:
-            upstream.close()
-        back.join()
+            back.join()
 
     thread = threading.Thread(target=serve)
     thread.start()
