@@ -228,6 +228,11 @@ def _date(row: int, draw: random.Random, rest: str) -> str:
     return f"{draw.randrange(first, last)}-{draw.randrange(1, 13):02d}-{draw.randrange(1, 29):02d}"
 
 
+def _midnight(row: int, draw: random.Random, rest: str) -> str:
+    """A date in a column of timestamps."""
+    return f"{_date(row, draw, rest)} 00:00:00"
+
+
 def _number(row: int, draw: random.Random, rest: str) -> str:
     low, high = map(float, rest.split())
     return f"{draw.uniform(low, high):.2f}"
@@ -265,6 +270,7 @@ _MAKERS: Final[dict[str, Callable[[int, random.Random, str], Any]]] = {
     "num": _number,
     "mask": _mask,
     "date": _date,
+    "midnight": _midnight,
     "time": lambda row, draw, rest: (
         f"202{draw.randrange(6)}-0{draw.randrange(1, 10)}-1{draw.randrange(10)} 0{row % 10}:15:00+00"
     ),

@@ -3,13 +3,15 @@
 - *Frequencies*: a value that few rows have is known again by how rare it is, kept or masked, if the mask gives equal
   values equal ones.
 - *Linkability*: kept columns that say little each may be a row's own together.
-- *Personal*: a kept column whose values look like an address, a number or a name, or are running text.
+- *Personal*: a kept column whose values look like an address, a number or a name, or are running text; or, where rows
+  are of people, whose name says that it holds such.
 - *Unknown leaves*: what documents hold that no path of their rule names.
 - *Failing* and *impure*: a mask that does not take a value of production, a function of the user's own that is none.
 - *Cost*: what the masks of a whole snapshot take, measured on the samples.
 
-The first two are asked of tables only that have a masked column, or refer to one that has: rows of others are about
-nobody. What is rare or alone in a sample need not be so in a large table, and what is not in the sample is not judged.
+Frequencies, linkability and names are asked of tables only that have a masked column, or refer to one that has: rows of
+others are about nobody. What is rare or alone in a sample need not be so in a large table, and what is not in the
+sample is not judged.
 """
 
 from __future__ import annotations
@@ -25,17 +27,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capture.model import BadInput, Catalog, ColumnName, ServerFailed, Table, quote_identifier
+from capture.model import BadInput, Catalog, Column, ColumnName, ServerFailed, Table, quote_identifier
 from transform.arraytext import delimiter_of, parse
 from transform.binding import BlankPaddedMask
 from transform.coverage import Decision, Finding, FindingKind, Severity
 from transform.masks.arrays import ArrayMask
-from transform.masks.base import JSON, TEXT, AnyMask, DerivedMask, RowMask
+from transform.masks.base import DATE, JSON, NUMBER, TEXT, AnyMask, DerivedMask, RowMask
 from transform.masks.custom import Custom, check_purity
 from transform.masks.documents import Documents
 from transform.masks.unknown_leaves import unknown_leaves
 from transform.plan import Examined, TablePlan
 from transform.suggest.category import Category
+from transform.suggest.judge import IDENTIFYING, TELLING
+from transform.suggest.names import by_name
 from transform.suggest.profile import MOST, Profile
 from transform.uniqueness import Uniques
 
@@ -51,6 +55,9 @@ _TRIED_FOR_PURITY: Final = 100
 # What classifies by its share alone, and says something of a person.
 _TELLING: Final = frozenset({Category.PHONE, Category.PERSONAL_NUMBER, Category.IP, Category.MAC})
 _NAMES: Final = (Category.FULL_NAME, Category.FIRST_NAME, Category.LAST_NAME)
+# What a name is believed to say of a column of numbers, and what says it though the values are few.
+_IN_NUMBERS: Final = TELLING | {Category.PHONE, Category.ACCOUNT, Category.PERSONAL_NUMBER, Category.BIRTH}
+_IN_FEW: Final = TELLING | {Category.BIRTH}
 _WITH_TEXT: Final = TEXT | JSON | {"hstore", "xml"}
 
 _Codes: TypeAlias = npt.NDArray[np.int64]
@@ -102,7 +109,8 @@ class Risks:
     ) -> Iterator[Finding]:
         mask = plan.masks.get(decision.column.column)
         if mask is None:
-            yield from _personal(decision, Profile.of(values))
+            is_of_people = decision.column.table in self._about_people
+            yield from _personal(decision, Profile.of(values), is_of_people=is_of_people)
         else:
             yield from _inside(decision, mask, values)
         stands_alone = len(decision.domain.columns) == 1 and decision.column not in self._uniques
@@ -239,17 +247,36 @@ def _frequencies(decision: Decision, profile: Profile, masked: Sequence[bytes | 
     )
 
 
-def _personal(decision: Decision, profile: Profile) -> Iterator[Finding]:
-    shape = decision.shape
-    if shape.kind != "b" or shape.base_type not in _WITH_TEXT or not profile.total:
+def _personal(decision: Decision, profile: Profile, *, is_of_people: bool) -> Iterator[Finding]:
+    if not profile.total:
         return
-    what = _looks_like(profile)
+    shape = decision.shape
+    has_text = shape.kind == "b" and shape.base_type in _WITH_TEXT
+    what = _looks_like(profile) if has_text else ""
+    named = by_name(shape.name)
+    hint = "Use a mask for it, or keep it knowingly."
     if what:
         message = f"it is kept, and {what} of {profile.total:,} sampled values."
-        yield _risk(FindingKind.PERSONAL, decision, message, "Use a mask for it, or keep it knowingly.")
-    elif shape.base_type in TEXT and not profile.is_few and profile.sentences > _SENTENCES * profile.total:
+    elif is_of_people and named is not None and _may_hold(shape, named) and (named in _IN_FEW or not profile.is_few):
+        message = f"it is kept, and by its name it holds personal data ({named})."
+    elif has_text and not profile.is_few and profile.sentences > _SENTENCES * profile.total and shape.base_type in TEXT:
         message = f"it is kept, and {profile.sentences:,} of {profile.total:,} sampled values are running text."
-        yield _risk(FindingKind.PERSONAL, decision, message, "Free text may name people: text.lorem, or text.scramble.")
+        hint = "Free text may name people: text.lorem, or text.scramble."
+    else:
+        return
+    yield _risk(FindingKind.PERSONAL, decision, message, hint)
+
+
+def _may_hold(shape: Column, named: Category) -> bool:
+    """Whether a column of that type may hold what its name says: a ``login`` that is a time is no user's name."""
+    base = shape.base_type
+    if shape.kind == "e":
+        return named in TELLING
+    if base in NUMBER:
+        return named in _IN_NUMBERS
+    if base in DATE:
+        return named is Category.BIRTH
+    return named is Category.SENSITIVE if base == "bool" else base in TEXT and named in IDENTIFYING
 
 
 def _looks_like(profile: Profile) -> str:

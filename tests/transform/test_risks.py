@@ -210,6 +210,33 @@ def test_kept_columns_that_say_nothing_are_not(column: str, values: list[str]) -
     assert found(rules(a="keep"), of(column), {"a": values}) == []
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "is_risk"),
+    [
+        ("phone_no int8", [str(5_550_100 + n) for n in range(40)], True),
+        ("birth_year int4", [str(1950 + n) for n in range(40)], True),
+        ("dob date", [f"1950-01-{n % 28 + 1:02}" for n in range(40)], True),
+        ("hiv_status enum(yes|no)", ["yes", "no"] * 20, True),
+        ("is_smoker bool", ["t", "f"] * 20, True),
+        ("passport text", [f"AB-{n:04}" for n in range(40)], True),
+        ("login timestamptz", [f"2026-01-01 00:{n:02}:00+00" for n in range(40)], False),
+        ("passport text", ["seen", "none"] * 20, False),
+        ("invoice_no int8", [str(n) for n in range(40)], False),
+        ("email_verified bool", ["t", "f"] * 20, False),
+    ],
+)
+def test_a_name_tells_what_a_kept_column_of_people_holds(column: str, values: list[str], *, is_risk: bool) -> None:
+    """Where a column beside it is masked, and the type agrees."""
+    name = column.split(maxsplit=1)[0]
+    kept = rules(**{name: "keep", "who": "name"})
+    said = found(kept, of(column, "who text"), {name: values, "who": ["Mary"] * 40})
+    told = [one for one in said if one.kind is FindingKind.PERSONAL]
+    assert [one.where for one in told] == [f"public.t.{name}"] * is_risk
+    assert all("by its name" in one.message for one in told)
+    alone = found(rules(**{name: "keep"}), of(column), {name: values})
+    assert FindingKind.PERSONAL not in {one.kind for one in alone}
+
+
 def test_leaves_that_no_path_names_are_counted() -> None:
     """By path, also in arrays of documents."""
     document = f'{{"name": "{CANARY}", "age": 3, "tags": ["x", "y"]}}'

@@ -30,6 +30,7 @@ from transform.suggest.addresses import group_addresses
 from transform.suggest.category import NEUTRAL, Category
 from transform.suggest.choice import Written, candidates, declared, stands
 from transform.suggest.judge import (
+    TELLING,
     Call,
     Setting,
     Verdict,
@@ -49,7 +50,8 @@ _PLAIN_TYPES: Final = frozenset(
     """bit varbit interval time timetz oid xid xid8 cid pg_lsn regclass int4range int8range numrange daterange
     tsrange tstzrange int4multirange int8multirange nummultirange datemultirange tsmultirange tstzmultirange""".split()
 )
-_TELLING: Final = frozenset(
+# What a table's columns are called where it lists people.
+_OF_PEOPLE: Final = frozenset(
     {
         Category.FIRST_NAME,
         Category.LAST_NAME,
@@ -83,8 +85,11 @@ def suggest(catalog: Catalog, samples: Mapping[ColumnName, Sequence[bytes]], exi
     if existing is None:
         known = known.model_copy(update={"locale": _locale(samples)})
     while refused := _refused(catalog, known, found, subjects):
+        proposed = dict(found)
         for column, finding in refused.items():
-            found[column] = suggester.next_best(column, found[column], finding)
+            # A domain that another of its columns has moved on already waits for the next check.
+            if found[column] is proposed[column]:
+                suggester.retract(column, finding, found)
     return write(catalog, known, found, subjects)
 
 
@@ -162,7 +167,7 @@ def _surroundings(catalog: Catalog) -> _Surroundings:
         for key in catalog.foreign_keys
         if key.referenced_table in people and not lists_things(key.referenced_table.name)
     }
-    about |= {table.name for table in roots if _holds_addresses(table) and not lists_things(table.name.name)}
+    about |= {table.name for table in roots if _speaks_of_somebody(table) and not lists_things(table.name.name)}
     things = {table.name for table in roots if lists_things(table.name.name) and table.name not in people}
     return _Surroundings(people, about, things)
 
@@ -170,16 +175,15 @@ def _surroundings(catalog: Catalog) -> _Surroundings:
 def _tells_of_people(table: Table) -> bool:
     if lists_people(table.name.name):
         return True
-    telling = {by_name(shape.name) for shape in table.columns if shape.base_type not in {"bool", *INTEGER}} & _TELLING
+    telling = {by_name(shape.name) for shape in table.columns if shape.base_type not in {"bool", *INTEGER}} & _OF_PEOPLE
     # One address in a table of orders makes it no list of people; a first name does.
     return bool(telling & {Category.FIRST_NAME, Category.LAST_NAME}) or len(telling) > 1
 
 
-def _holds_addresses(table: Table) -> bool:
-    """Whose they are may be told by a table that refers to this one."""
-    return any(
-        by_name(shape.name) in {Category.STREET, Category.ADDRESS} for shape in table.columns if shape.base_type in TEXT
-    )
+def _speaks_of_somebody(table: Table) -> bool:
+    """Whose address it is may be told by a table that refers to this one."""
+    somebody = {Category.FULL_NAME, Category.STREET, Category.ADDRESS}
+    return any(by_name(shape.name) in somebody for shape in table.columns if shape.base_type in TEXT)
 
 
 class _Suggester:
@@ -215,15 +219,20 @@ class _Suggester:
                 found[column] = by_domain[id(domain)] = self._decide(column, table, shape, domain, found)
         return found
 
-    def next_best(self, column: ColumnName, refused: Suggestion, finding: Finding) -> Suggestion:
-        """What may stand instead of a suggestion that the check refused, for all columns of its domain alike."""
+    def retract(self, column: ColumnName, finding: Finding, found: dict[ColumnName, Suggestion]) -> None:
+        """Replace in ``found`` a suggestion that the check refused by the next best, for its whole domain: what is
+        masked alike has one rule, whichever of its columns the check spoke of."""
+        refused, domain = found[column], self._domains[column]
         others = refused.others
-        while others and not stands(others[0], self._domains[column], self._catalog, self._unique):
+        while others and not stands(others[0], domain, self._catalog, self._unique):
             others = others[1:]
-        if not others:
-            why = f"{refused.evidence}; {finding.kind} stands against it".removeprefix("; ")
-            return Suggestion(TODO, why)
-        return Suggestion(others[0], refused.evidence, others[1:])
+        if others and others[0] != TODO:
+            better = Suggestion(others[0], refused.evidence, others[1:])
+        else:
+            better = Suggestion(TODO, f"{refused.evidence}; {finding.kind} stands against it".removeprefix("; "))
+        found.update(
+            (other, better) for other in domain.columns if other in found and found[other].rule == refused.rule
+        )
 
     def _open_columns(self) -> Iterator[tuple[ColumnName, Table, Column]]:
         for name, table in self._catalog.tables.items():
@@ -308,9 +317,11 @@ class _Suggester:
         return next((other for other in others if other is not None and other not in NEUTRAL), own)
 
     def _judge(self, column: ColumnName, shape: Column, profile: Profile, setting: Setting, domain: Domain) -> Verdict:
+        category = self._category(column, shape, domain, setting)
+        if shape.kind == "e" and category in TELLING and setting.personal:
+            return Verdict(category, f"name: {category}")
         if shape.kind in {"e", "r", "m"} or shape.base_type in _PLAIN_TYPES:
             return Verdict(Call.KEEP)
-        category = self._category(column, shape, domain, setting)
         name = column.column
         base = shape.base_type if shape.kind == "b" else ""
         if base in TEXT:

@@ -13,6 +13,7 @@ from transform.domains import Domain
 from transform.masks.base import DATE, INTEGER, MASKS, NUMBER, TEXT, Uniqueness
 from transform.rules import KEEP, NULL, TODO, ColumnRule
 from transform.suggest.category import Category
+from transform.suggest.names import tokens
 
 Written: TypeAlias = str | dict[str, Any]
 
@@ -66,6 +67,8 @@ _NUMBER_MASKS: Final[dict[Category, tuple[Written, ...]]] = {
     Category.SENSITIVE: (NULL, {"mask": "constant", "value": 0}),
     Category.GENDER: (NULL, {"mask": "constant", "value": 0}),
 }
+# The highest day and month of a birth that stand in a column of their own, and are in every year.
+_WITHIN_A_DATE: Final = {"month": 12, "day": 28}
 _SHIFT: Final[Written] = {"mask": "date.shift", "days": 180}
 # What is written in a NOT NULL column of a type that no mask knows.
 _EMPTY: Final = {
@@ -90,6 +93,9 @@ def candidates(category: Category | None, shape: Column) -> Iterator[Written]:
         yield from _TEXT_MASKS.get(category, ()) if category is not None else ()
         yield from _HIDES_TEXT
     elif base in NUMBER:
+        if category is Category.BIRTH:
+            parts = (_WITHIN_A_DATE[word] for word in tokens(shape.name)[-1:] if word in _WITHIN_A_DATE)
+            yield from ({"mask": "number.within", "min": 1, "max": highest} for highest in parts)
         yield from _NUMBER_MASKS.get(category, ()) if category is not None else ()
         yield from ("id.int",) if base in INTEGER else ("number.noise",)
     elif base in DATE:
@@ -103,6 +109,7 @@ def candidates(category: Category | None, shape: Column) -> Iterator[Written]:
         yield from ("id.uuid",) if base == "uuid" else ()
         yield NULL
         yield "redact"
+        yield from ({"mask": "constant", "value": label} for label in shape.enum_labels[:1])
         if base in _EMPTY and not shape.is_array:
             yield {"mask": "constant", "value": _EMPTY[base]}
     yield TODO

@@ -52,9 +52,9 @@ class Setting:
 
 
 # Categories whose few values (m, f; A+, B-) are as telling as many.
-_TELLING: Final = frozenset({Category.SENSITIVE, Category.GENDER, Category.SECRET, Category.CARD})
+TELLING: Final = frozenset({Category.SENSITIVE, Category.GENDER, Category.SECRET, Category.CARD})
 # A name of these is believed though the values look like codes or few words.
-_IDENTIFYING: Final = frozenset(
+IDENTIFYING: Final = frozenset(
     {
         Category.EMAIL,
         Category.FIRST_NAME,
@@ -84,12 +84,15 @@ _NAMES: Final = (Category.FULL_NAME, Category.FIRST_NAME, Category.LAST_NAME)
 # Towns and postcodes of lookup tables, links and pictures of things.
 _PLACES: Final = frozenset({Category.CITY, Category.POSTCODE, Category.COMPANY, Category.REGION})
 _OF_THINGS: Final = frozenset({Category.PICTURE, Category.URL})
+# What is found in a text is said of it, whatever it is.
+_TEXTS: Final = frozenset({Category.FREE_TEXT, Category.DESCRIPTION})
 _SHORT_CODE: Final = 10
 _RANDOM_NAMES: Final = frozenset(
     "checksum sha hash digest etag fingerprint git uuid guid rowguid revision embedding version".split()
 )
 _ID_ENDS: Final = (("id",), ("uuid",), ("guid",), ("code",), ("key",))
-_DATE: Final = re.compile(r"(\d{4})-\d\d-\d\d")
+# A date, also as a time at midnight has it.
+_DATE: Final = re.compile(r"(\d{4})-\d\d-\d\d(?: 00:00:00(?:[+-]\d\d(?::\d\d)*)?)?")
 _BIRTH_SPREAD_YEARS: Final = 30
 _DATED_THINGS: Final = frozenset("release released founded published built made issue publication year".split())
 
@@ -104,11 +107,11 @@ def judge_text(name: str, profile: Profile, setting: Setting, category: Category
     )
 
 
-def evidence(profile: Profile) -> str:
-    """The counts of what was found, without values: ``email: 998/1000``."""
+def evidence(profile: Profile, category: Category | None = None) -> str:
+    """The counts of what was found, without values: ``email: 998/1000``; of one category only, if it is given."""
     shown: dict[str, int] = {}
     for hits in profile.hits:
-        if not hits.by_chance:
+        if not hits.by_chance and category in {None, hits.detector.category}:
             shown[hits.detector.what] = shown.get(hits.detector.what, 0) + hits.count
     return ", ".join(f"{what}: {count}/{profile.total}" for what, count in shown.items())
 
@@ -120,7 +123,7 @@ def _by_values(name: str, profile: Profile, setting: Setting, category: Category
     found = _classified(profile)
     if found is not None:
         if found is Category.CODE:
-            is_plain = category not in _IDENTIFYING and not setting.of_people
+            is_plain = category not in IDENTIFYING and not setting.of_people
             return Verdict(Call.KEEP, evidence(profile)) if is_plain else None
         if found is Category.URL:
             return _link(profile, setting, category)
@@ -131,7 +134,8 @@ def _by_values(name: str, profile: Profile, setting: Setting, category: Category
     if category is Category.PLAIN and profile.is_few:
         return None
     if profile.random >= MOST and category is not Category.PICTURE:
-        if category is not Category.SECRET and set(tokens(name)) & _RANDOM_NAMES:
+        # The digest of an address is known again by whoever has the address.
+        if category not in IDENTIFYING and set(tokens(name)) & _RANDOM_NAMES:
             return Verdict(Call.KEEP, f"digests: {profile.random:.0%}")
         return Verdict(Category.SECRET, f"high entropy: {profile.random:.0%}")
     return _by_dictionary(profile, setting, category)
@@ -159,20 +163,23 @@ def _link(profile: Profile, setting: Setting, category: Category | None) -> Verd
 
 def _by_dictionary(profile: Profile, setting: Setting, category: Category | None) -> Verdict | None:
     """Names of people and of towns, unless the column's own name says better."""
-    if category in _IDENTIFYING or (setting.of_things and not setting.personal and profile.names[_NAMES[0]] < MOST):
+    if category in IDENTIFYING or (setting.of_things and not setting.personal and profile.names[_NAMES[0]] < MOST):
         return None
     if category is Category.PLAIN and not setting.personal and profile.names[Category.FULL_NAME] < MOST:
         return None
     for known in _NAMES:
         if profile.names[known] >= MOST and (known is Category.FULL_NAME or not profile.is_few):
             return Verdict(known, f"{known}: {profile.names[known]:.0%}")
+    if setting.personal and category is None and max(profile.names[known] for known in _NAMES) >= MOST:
+        # As few as towns or ships that are called so, or the people whom customers are looked after by.
+        return Verdict(Call.TODO, f"{profile}, like people's names")
     if profile.names[Category.CITY] >= MOST and setting.personal and category is not Category.PLAIN:
         return Verdict(Category.CITY, f"towns: {profile.names[Category.CITY]:.0%}")
     return None
 
 
 def _by_name(profile: Profile, setting: Setting, category: Category | None) -> Verdict | None:
-    why = evidence(profile) or f"name: {category}"
+    why = evidence(profile, None if category in _TEXTS else category) or f"name: {category}"
     match category:
         case None | Category.NAME | Category.PLAIN | Category.CODE:
             return None
@@ -180,7 +187,7 @@ def _by_name(profile: Profile, setting: Setting, category: Category | None) -> V
             if setting.of_things and not setting.personal and not _flagged(profile):
                 return _about_things(profile, "it describes a thing")
             return Verdict(Category.FREE_TEXT, why)
-        case _ if category in _TELLING:
+        case _ if category in TELLING:
             return Verdict(category, why)
         case Category.REGION if profile.is_few or not setting.personal:
             return Verdict(Call.KEEP, str(profile))
@@ -192,7 +199,7 @@ def _by_name(profile: Profile, setting: Setting, category: Category | None) -> V
             return Verdict(Call.KEEP, str(profile))
         case Category.MEASURE | Category.INCOME | Category.COMPANY if setting.of_things and not setting.personal:
             return None
-        case _ if category in _IDENTIFYING and profile.is_few and profile.total and _said_otherwise(profile, category):
+        case _ if category in IDENTIFYING and profile.is_few and profile.total and _said_otherwise(profile, category):
             return Verdict(Call.KEEP, str(profile))
         case _:
             return Verdict(category, why)
@@ -241,7 +248,8 @@ def _unmarked(name: str, profile: Profile, setting: Setting, category: Category 
         return Verdict(Call.KEEP, str(profile))
     if all(map(_DATE.fullmatch, profile.counts)):
         return judge_date(name, profile, setting, category)
-    if profile.numbers + profile.codes >= 0.9 and (not setting.of_people or setting.is_key):
+    of_one = setting.of_people or (setting.about_people and category is None and profile.tells_apart)
+    if profile.numbers + profile.codes >= 0.9 and (not of_one or setting.is_key):
         return Verdict(Call.KEEP, f"codes: {profile.distinct} distinct in {profile.total}")
     if setting.is_key and (setting.max_length or _SHORT_CODE + 1) <= _SHORT_CODE:
         return Verdict(Call.KEEP, f"a key of {setting.max_length} characters")
@@ -299,7 +307,7 @@ def judge_date(name: str, profile: Profile, setting: Setting, category: Category
     if category is Category.BIRTH:
         return Verdict(Category.BIRTH, f"name: {category}")
     words = set(tokens(name))
-    if category is not None or words & _DATED_THINGS or setting.of_things or profile.is_few:
+    if category not in {None, Category.PLAIN} or words & _DATED_THINGS or setting.of_things or profile.is_few:
         return Verdict(Call.KEEP)
     years = sorted(int(match[1]) for text in profile.counts if (match := _DATE.fullmatch(text)))
     if len(years) < profile.distinct or len(years) < _SHORT_CODE:

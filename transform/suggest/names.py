@@ -26,6 +26,14 @@ _ABOUT: Final = frozenset(
 # Words that end the name of a reference to a thing: message_id is no message, while tax_id is a term of its own.
 _POINTERS: Final = frozenset("id ids uuid guid ref reference key no number nr num fk pk".split())
 
+_NUMBERS: Final = frozenset("no number nr num".split())
+# What has a number for its value: the number of a message is no message, that of a telephone is all there is of it.
+_NUMBERED: Final = frozenset(
+    {Category.PHONE, Category.CARD, Category.ACCOUNT, Category.PERSONAL_NUMBER, Category.PLATE}
+)
+# Parts of a date.
+_PARTS: Final = frozenset("day month year".split())
+
 # A "name" of one of these is no person's: file_name, table_name.
 _NAMED_THINGS: Final = frozenset(
     """file table column schema class event country currency language product item category brand model type role
@@ -63,7 +71,7 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
     (Category.PLATE, "license_plate licence_plate number_plate plate kennzeichen matricula immatriculation targa"),
     (
         Category.ACCOUNT,
-        """account_number account_no bank_account routing_number sort_code konto kontonummer numero_cuenta
+        """account_number account_no bank_account routing_number sort_code konto kontonummer kontonr numero_cuenta
         numero_conta compte_bancaire blz bank_code aba acct_no acct_number stripe_customer_id""",
     ),
     (
@@ -76,13 +84,17 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         patient_number loyalty_number membership_number member_number member_no badge_number staff_number
         employee_number personnel_number personalnummer matrikelnummer sozialversicherungsnummer svnr codice_fiscale
         pesel bsn vin imei imsi iccid device_serial mynumber my_number kundennummer customer_number
+        steuernr ausweis ausweisnr ausweis_nr reisepass fuehrerschein fuhrerschein passeport pasaporte passaporte
+        kundennr kdnr personalnr versicherungsnr mitgliedsnr mitgliedsnummer sv_nummer id_no customer_no client_no
+        patient_no employee_no student_no staff_no personnel_no provider_uid provider_user_id oauth_id google_id
+        facebook_id apple_id twitter_id github_id linkedin_id sso_id external_user_id
         versicherungsnummer policennummer numero_secu securite_sociale cedula aadhaar nhs nhs_number student_number""",
     ),
     (
         Category.PHONE,
         """phone phones telephone tel mobile cell cellphone cell_phone phone_number mobile_number contact_number fax
         whatsapp msisdn telefon telefono handy telefone celular telefonnummer mobil portable rufnummer denwa
-        telefoon cellulare telephone_number caller callee caller_id""",
+        telefoon cellulare telephone_number caller callee caller_id telefonnr telnr handynr faxnr""",
     ),
     (
         Category.FIRST_NAME,
@@ -118,7 +130,8 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         Category.BIRTH,
         """birth birthday birthdate birth_date date_of_birth dob born geburtsdatum geburtstag gebdatum geburt
         fecha_nacimiento date_naissance data_nascimento data_nascita data_di_nascita nascimento nacimiento naissance
-        geboortedatum death deathdate date_of_death died deceased deceased_at seinengappi""",
+        geboortedatum geburtsjahr geb_jahr gebjahr yob jahrgang gebdat geb_dat geb_am yearofbirth dateofbirth
+        ano_nascimento annee_naissance death deathdate date_of_death died deceased deceased_at seinengappi""",
     ),
     (
         Category.POSTCODE,
@@ -152,7 +165,9 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         allergy allergies allergien alergias health medical sexual sexual_orientation orientation political criminal
         marital marital_status marriage family_status familienstand civil_status estado_civil etat_civil smoker icd
         icd10 icd_code symptom symptoms anamnesis foerderbedarf special_needs union_member gesundheitsfragen
-        gesundheit mediche pregnancy pregnant""",
+        gesundheit mediche pregnancy pregnant hiv hiv_status anamnese befund krankheit krankheiten erkrankung
+        allergie raucher schwanger schwangerschaft partei political_party gewerkschaft trade_union union_membership
+        medikament medikamente wheelchair rollstuhl konfessionell rasse ethnische_herkunft maladie enfermedad""",
     ),
     (
         Category.PICTURE,
@@ -169,7 +184,11 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
     (Category.LATITUDE, "latitude lat breitengrad latitud"),
     (Category.LONGITUDE, "longitude lng lon long laengengrad longitud"),
     (Category.POSITION, "geo gps geolocation coordinates coords latlng lat_lng location_point home_location"),
-    (Category.MEASURE, "height weight age bmi alter peso altura edad poids taille groesse gewicht waist"),
+    (
+        Category.MEASURE,
+        """height weight age bmi alter peso altura edad poids taille groesse gewicht waist body_weight body_height pulse
+        resting_pulse puls heart_rate herzfrequenz blood_pressure blutdruck systolic diastolic glucose cholesterol""",
+    ),
     (
         Category.COMPANY,
         """company_name company companyname organisation organization org employer firma firmenname empresa
@@ -257,10 +276,15 @@ def _apart(word: str) -> tuple[str, ...]:
             if before is not None and part in _WORDS and (known is None or len(before) + 1 < len(known)):
                 best[end] = (*before, part)
     found = best[-1]
-    return found if found is not None else (word,)
+    if found is not None:
+        return found
+    head = next((head for head in _HEADS if word.endswith(head)), "")
+    return (word.removesuffix(head), head) if head else (word,)
 
 
 _SHORTEST_JOINED: Final = 7
+# What ends a compound of a language that writes them together, whatever begins it: Lieferadresse.
+_HEADS: Final = ("adresse", "anschrift", "strasse", "telefon", "telefonnummer", "handynummer", "geburtsdatum")
 # Words that say nothing, but part those that do.
 _FILLING: Final = frozenset(
     "history header sales detail order orders purchase date info data change hire line entity business has card".split()
@@ -284,10 +308,14 @@ def by_name(name: str) -> Category | None:
     if len(words) > 1 and words[-1] in {"name", "nm"} and words[-2] in _NAMED_THINGS:
         return Category.PLAIN
     if len(words) > 1 and words[-1] in _ABOUT and "_".join(words[-2:]) not in _CATEGORY_OF:
-        # The type of a disability is as telling as the disability.
-        return Category.SENSITIVE if _look_up(words[:-1]) is Category.SENSITIVE else Category.PLAIN
+        # The type of a disability is as telling as the disability, and the year of a birth as the birth.
+        about = _look_up(words[:-1])
+        is_part = about is Category.BIRTH and words[-1] in _PARTS
+        return about if about is Category.SENSITIVE or is_part else Category.PLAIN
     if len(words) > 1 and words[-1] in _POINTERS:
-        return _look_up(words, to_the_end=True)
+        found = _look_up(words, to_the_end=True)
+        numbered = _look_up(words[:-1], to_the_end=True) if words[-1] in _NUMBERS else None
+        return numbered if found is None and numbered in _NUMBERED else found
     # line1, address2: a digit belongs to the word before it.
     return _look_up(words) or _look_up(re.sub(r" (\d)", r"\1", " ".join(words)).split())
 
