@@ -40,6 +40,9 @@ def show(terminal: Terminal, name: str | None, *, as_markdown: bool) -> None:
 def _table(group: Group, members: list[Described]) -> Table:
     columns = ("mask", "what it gives", "types", "keeps apart", "form")
     table = Table(*columns, title=group, title_justify="left", expand=True)
+    table.columns[0].no_wrap = True
+    for column in table.columns[1:]:
+        column.overflow = "fold"
     for each in members:
         apart = " or ".join(f"[{_STYLES[word]}]{word}[/]" for word in each.uniqueness.split(" or ") if word)
         table.add_row(f"[bold]{each.name}[/]", escape(each.summary), ", ".join(each.types), apart, each.form)
@@ -56,7 +59,7 @@ def _show_one(terminal: Terminal, each: Described) -> None:
     for held, promise in each.apart.items():
         out.print(f"  {held}: [{_STYLES[promise]}]{promise}[/]")
     if each.notes:
-        out.print(Padding(Text(each.notes, overflow="fold"), (1, 2, 0, 2)))
+        out.print(Padding(Text(each.notes), (1, 2, 0, 2)), soft_wrap=False)
     if each.parameters:
         parameters = Table("parameter", "type", "default", "", title="parameters", title_justify="left")
         for one in each.parameters:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len, set_cell_size
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -97,7 +98,7 @@ def _width(column: PreviewColumn) -> int:
     shown = [column.original] if column.rule == "keep" else [column.original, column.masked or []]
     heads = [column.name, column.rule or _UNDECIDED]
     return sum(
-        _GAP + max(len(head), *(min(len(_readable(value)), _WIDEST) for value in [*values, b""]))
+        _GAP + max(cell_len(head), *(min(cell_len(_readable(value)), _WIDEST) for value in [*values, b""]))
         for head, values in zip(heads, shown, strict=False)
     )
 
@@ -121,7 +122,7 @@ def _record(columns: Sequence[PreviewColumn], row: int, width: int) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
     for _ in range(4):
         table.add_column(no_wrap=True, overflow="ellipsis")
-    names = min(max(len(column.name) for column in columns), _WIDEST)
+    names = min(max(cell_len(column.name) for column in columns), _WIDEST)
     rules = min(max(len(column.rule or _UNDECIDED) for column in columns), _WIDEST)
     room = max(_NARROWEST, (width - names - rules - 4 * _GAP) // 2)
     for column in columns:
@@ -156,4 +157,4 @@ def _readable(value: bytes | None) -> str:
 
 
 def _shortened(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    return text if cell_len(text) <= width else f"{set_cell_size(text, width - 1)}…"

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from control.cli import app
+from control.rules_results import _shortened
 from tests.fix_postgres import Database
 from tests.fix_project import write_settings
 
@@ -99,6 +101,14 @@ def test_a_wide_table_is_shown_record_by_record(folder: Path) -> None:
     assert any(re.match(r"email +email +canary", line) for line in lines)
 
 
+def test_wide_characters_take_two_columns() -> None:
+    """Of the terminal, so that the lines of a table in Japanese are no longer than others."""
+    shown = _shortened("東京都千代田区" * 9, 20)
+    assert shown.endswith("…")
+    assert cell_len(shown) == 20
+    assert _shortened("東京", 4) == "東京"
+
+
 def test_columns_and_rows_are_chosen(folder: Path) -> None:
     """Those that are asked for, of the rows that are copied."""
     code, shown, errors = on_a_terminal(folder, "--table", "public.visits", "--columns", "who")
@@ -112,6 +122,7 @@ def test_columns_and_rows_are_chosen(folder: Path) -> None:
     [
         (("--table", "public.hidden"), "rows: none"),
         (("--table", "public.nothing"), "no table public.nothing"),
+        (("--table", "public.guest"), "Did you mean public.guests?"),
         (("--table", "public.guests", "--columns", "emial"), "no column emial"),
         (("--table", "guests"), "schema.table"),
     ],
