@@ -61,10 +61,7 @@ app.add_typer(rules_app, name="rules")
 
 def main() -> None:
     """Run the command line."""
-    try:
-        app()
-    except KeyboardInterrupt:  # before a command began or after it ended
-        sys.exit(ExitCode.INTERRUPTED)
+    app()
 
 
 # -------------------------------------------------------------------------------------------------- beginning
@@ -294,7 +291,7 @@ def rules_explain(
 
 @rules_app.command("import", epilog="Example: tezcat rules import greenmask.yml --from greenmask -o rules.yaml")
 def rules_import(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The other tool's file; - reads SQL from stdin.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The other tool's file, of YAML or SQL; - is stdin.")],
     tool: Annotated[
         str, typer.Option("--from", metavar="TOOL", help="greenmask, or anon (a dump with SECURITY LABEL).")
     ],

@@ -15,6 +15,7 @@ from capture.catalog import read_catalog
 from capture.model import BadInput, Catalog, ColumnName, Problem
 from capture.privileges import refuse_writable_role
 from capture.source import SourceAddress, SourceConnection
+from control import rules_file
 from control.report import Report
 from control.sampling import sample, sample_rows
 from control.settings import Settings
@@ -49,13 +50,12 @@ async def suggest(
     Raises ``BadInput`` when that file cannot be read as rules, so that nothing a person wrote is lost.
     """
     path = output or settings.rules
-    existing = load_rules(path) if path.exists() else None
+    existing = rules_file.decided(path)
     address = production_address(settings, name)
     catalog = await _catalog(address, accept_writable_role=accept_writable_role)
     samples = await sample(address, catalog, report)
     text = suggestion.suggest(catalog, samples, existing)
-    _replace(path, text)
-    return _summary(path, load_rules(path), existing)
+    return _summary(path, rules_file.replace(path, text), existing)
 
 
 async def check(
@@ -128,13 +128,6 @@ def judge(findings: Sequence[Finding], *, strict: bool) -> BadInput | Problem | 
     if strict and risks:
         return Problem(f"the rules leave {risks} {'risk' if risks == 1 else 'risks'}, and --strict allows none.")
     return None
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    unfinished = path.with_name(path.name + ".new")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
 
 
 def _summary(path: Path, rules: Rules, before: Rules | None) -> Suggested:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from capture.model import BadInput
+from control import rules_file
 from transform.document import load
 from transform.importing import Imported, Unequal, from_greenmask, from_labels, write
-from transform.rules import TODO, load_rules
+from transform.rules import TODO
 
 _STDIN: Final = Path("-")
+_STDIN_FILE: Final = Path("/dev/stdin")
 
 
 class Tool(StrEnum):
@@ -35,16 +37,12 @@ class ImportedRules:
 
 def import_rules(file: Path, tool: Tool, output: Path) -> ImportedRules:
     """Convert ``file`` and write ``output``, whose own decisions win if it is there. Raises ``BadInput``."""
-    existing = load_rules(output) if output.exists() else None
-    imported = from_greenmask(load(file, made_by="greenmask")) if tool is Tool.GREENMASK else from_labels(_text(file))
-    unfinished = output.with_name(output.name + ".new")
-    unfinished.write_text(write(imported, existing), encoding="utf-8")
-    try:
-        # What was written must be a rules file.
-        load_rules(unfinished)
-        unfinished.replace(output)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    existing = rules_file.decided(output)
+    if tool is Tool.GREENMASK:
+        imported = from_greenmask(load(_STDIN_FILE if file == _STDIN else file))
+    else:
+        imported = from_labels(_text(file))
+    rules_file.replace(output, write(imported, existing))
     return _summary(output, imported)
 
 

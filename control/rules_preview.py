@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 
 import pyarrow as pa
 import structlog
@@ -93,7 +94,9 @@ def _columns(catalog: Catalog, table: TableName, columns: Sequence[str]) -> list
     """The columns to show, in the order asked for, else in the table's."""
     shape = catalog.tables.get(table)
     if shape is None:
-        raise BadInput(f"production has no table {table} that is copied.", hint="Write it as schema.table.")
+        near = get_close_matches(str(table), map(str, catalog.tables), n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]}?" if near else "Write it as schema.table."
+        raise BadInput(f"production has no table {table} that is copied.", hint=hint)
     known = [column.name for column in shape.copied_columns]
     for name in columns:
         if name not in known:

@@ -241,7 +241,7 @@ class Settings:
 
 def load_settings(path: Path) -> Settings:
     """Read tezcat.yaml. Raises ``BadInput`` when it is missing, malformed or wrong."""
-    document = load(path)
+    document = load(path, made_by="tezcat init")
     content = validate(document, _File)
     folder = path.resolve().parent
     return Settings(

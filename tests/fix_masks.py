@@ -53,7 +53,6 @@ def mask_of(
     unique: bool = False,
     width: int = 64,
     encoding: str = "UTF8",
-    own_locale: str = base.DEFAULT_LOCALE,
     rule: Mapping[str, Any] | None = None,
     **params: Any,
 ) -> base.Mask:
@@ -62,7 +61,7 @@ def mask_of(
     column = column or column_of()
     assert kind.accepts(column.base_type)
     prf = KeyRing(key, "test").prf("domain")
-    build = base.Build(prf, column, unique=unique, width=width, encoding=encoding, locale=own_locale)
+    build = base.Build(prf, column, unique=unique, width=width, encoding=encoding)
     mask = kind.build(kind.params(**params, **(rule or {})), build)
     assert isinstance(mask, base.Mask)
     return mask

@@ -89,15 +89,16 @@ class Document:
         return mark, held
 
 
-def load(path: Path, *, made_by: str = "tezcat init") -> Document:
-    """Read a YAML file whose top is a mapping; ``made_by`` is the command that writes such a file.
+def load(path: Path, *, made_by: str = "") -> Document:
+    """Read a YAML file whose top is a mapping; ``made_by`` is the command of tezcat that writes such a file, if any.
 
     Raises ``BadInput`` when it is missing, unreadable, malformed, or holds duplicate or non-string keys.
     """
     try:
         text = path.read_bytes()
     except FileNotFoundError:
-        raise BadInput(f"there is no file {path}.", hint=f"Write it with `{made_by}`, or name another file.") from None
+        hint = f"Write it with `{made_by}`, or name another file." if made_by else "Check its name."
+        raise BadInput(f"there is no file {path}.", hint=hint) from None
     except OSError as error:
         raise BadInput(f"the file {path} cannot be read: {error.strerror}.") from None
     try:
@@ -105,14 +106,15 @@ def load(path: Path, *, made_by: str = "tezcat init") -> Document:
         try:
             root = loader.get_single_node()
             if root is None:
-                raise BadInput(f"the file {path} is empty.", hint=f"Write it with `{made_by}`.")
+                hint = f"Remove it, and write it with `{made_by}`." if made_by else ""
+                raise BadInput(f"the file {path} is empty.", hint=hint)
             if not isinstance(root, yaml.MappingNode):
                 raise BadInput(f"{_position(path, root.start_mark)}: the file must hold keys with values.")
             data = _construct(loader, path, root, {}, set())
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        raise BadInput(_malformed(path, error)) from None
+        raise BadInput(_malformed(path, text, error)) from None
     except yaml.YAMLError:  # a character or an encoding that YAML does not allow
         hint = "It must be UTF-8 text without control characters."
         raise BadInput(f"the file {path} is not valid YAML.", hint=hint) from None
@@ -142,14 +144,16 @@ def validate(document: Document, model: type[ModelT]) -> ModelT:
     raise BadInput("\n".join([f"the file {document.path} has errors:", *(f"  {line}" for line in shown)]))
 
 
-def _malformed(path: Path, error: yaml.MarkedYAMLError) -> str:
+def _malformed(path: Path, text: bytes, error: yaml.MarkedYAMLError) -> str:
     mark, begun = error.problem_mark or error.context_mark, error.context_mark
     where = _position(path, mark) if mark is not None else str(path)
     what = f"{where}: this is not valid YAML: {error.problem or error.context}"
     if begun is not None and mark is not None and begun.line != mark.line:
         # The parser often sees a mistake lines after it was made.
         what += f", {error.context} that begins in line {begun.line + 1}"
-    return what + "."
+    lines = text.splitlines()
+    has_tab = mark is not None and mark.line < len(lines) and lines[mark.line][mark.column :].startswith(b"\t")
+    return what + (": a tab. Indent with spaces." if has_tab else ".")
 
 
 def in_words(finding: Any) -> str:

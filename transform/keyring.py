@@ -26,7 +26,12 @@ KEY_BYTES: Final = 32
 COMMAND_SECONDS: Final = 30
 
 _HEX: Final = re.compile(r"[0-9A-Fa-f]*")
-_WRITTEN: Final = f"A key is {KEY_BYTES} bytes written as {2 * KEY_BYTES} hexadecimal digits; `tezcat init` makes one."
+_WRITTEN: Final = f"A key is {KEY_BYTES} bytes written as {2 * KEY_BYTES} hexadecimal digits."
+
+
+def _made(path: Path) -> str:
+    made = f"(umask 077; openssl rand -hex {KEY_BYTES} > {shlex.quote(str(path))})"
+    return f"Copies go on only with the key that they were made with: put it there. For first copies, make one: {made}"
 
 
 def generate_key() -> str:
@@ -66,7 +71,7 @@ def _read_file(path: Path) -> str:
             )
         return path.read_text(encoding="ascii")
     except FileNotFoundError:
-        raise BadInput(f"there is no key file {path}.", hint=_WRITTEN) from None
+        raise BadInput(f"there is no key file {path}.", hint=_made(path)) from None
     except OSError as error:
         raise BadInput(f"the key file {path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:

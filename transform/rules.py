@@ -29,6 +29,7 @@ from pydantic import (
 from capture.model import ColumnName, TableName, parse_identifiers
 from transform.document import Document, load, validate
 from transform.masks.base import DEFAULT_LOCALE
+from transform.masks.locales import LOCALES
 
 # Part of every fingerprint. It changes when the same rules would mask a value differently than before.
 MASKS_VERSION: Final = 2
@@ -213,6 +214,13 @@ class Rules(BaseModel):
     _keys: dict[TableName, str] = PrivateAttr(default_factory=dict)
     _declared: dict[ColumnName, list[str]] = PrivateAttr(default_factory=dict)
     _places: dict[ColumnName, str] = PrivateAttr(default_factory=dict)
+
+    @field_validator("locale")
+    @classmethod
+    def _is_known(cls, written: str) -> str:
+        if written not in LOCALES:
+            raise ValueError(f"there is no locale of that name; they are {', '.join(LOCALES)}")
+        return written
 
     @field_validator("tables", mode="before")
     @classmethod

@@ -24,6 +24,7 @@ from control import outcome
 from control.cli import app
 from control.logs import LogLevel
 from control.outcome import ExitCode, explain
+from transform.masks.base import MASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "00112233445566778899aabbccddeeff" * 2
@@ -210,6 +211,15 @@ def test_sigterm_ends_a_command_as_ctrl_c_does(folder: Path, before: str) -> Non
     assert process.returncode == 130
     assert out == "closed\n"
     assert err == "interrupted.\n"
+
+
+def test_an_interrupt_while_the_command_line_is_imported_is_no_traceback() -> None:
+    """It takes a moment, in which a person may have thought better of it."""
+    finder = "find_spec=lambda name, *_: os.kill(os.getpid(), signal.SIGINT) if name == 'control.cli' else None"
+    code = f"import os, signal, sys, types; sys.meta_path.insert(0, types.SimpleNamespace({finder}))"
+    command = [sys.executable, "-c", f"{code}; from control.__main__ import main; main()"]
+    ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
 
 
 # ------------------------------------------------------------------------------------------------------- bad input
@@ -408,6 +418,16 @@ def test_masks_are_listed_and_explained() -> None:
     assert "Did you mean email?" in wrong.stderr
 
 
+def test_masks_fit_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines are broken, not cut, and no mask's name is."""
+    monkeypatch.setenv("COLUMNS", "80")
+    listed, one = run("masks").output, run("masks", "json").output
+    assert max(map(len, [*listed.splitlines(), *one.splitlines()])) <= 80
+    assert "…" not in listed + one
+    assert all(re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", listed) for name in MASKS)
+    assert words(MASKS["json"].notes) in words(one)
+
+
 def test_the_page_of_masks_goes_to_stdout_alone() -> None:
     """So that it can be written to a file."""
     assert run("masks", "--markdown").stdout.startswith("# The masks\n")
@@ -424,6 +444,11 @@ def test_rules_of_other_tools_are_imported(tmp_path: Path) -> None:
     assert (found["decided"], found["todo"]) == (1, 1)
     assert found["unequal"][0]["where"] == "public.people.odd"
     before = path.read_text()
+    nowhere = run("rules", "import", str(sql), "--from", "anon", "-o", str(tmp_path / "nowhere" / "rules.yaml"))
+    assert nowhere.exit_code == 2
+    assert "there is no folder" in nowhere.stderr
+    missing = run("rules", "import", "greenmask.yml", "--from", "greenmask", "-o", str(path))
+    assert "Write it with" not in missing.stderr
     for arguments in (("--from", "neosync"), ("--from", "greenmask")):
         wrong = run("rules", "import", str(sql), *arguments, "-o", str(path))
         assert wrong.exit_code == 2

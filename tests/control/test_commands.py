@@ -118,6 +118,14 @@ def test_suggest_keeps_decisions_and_refuses_what_it_cannot_read(
     assert "full_name: keep" in rules.read_text()
     assert "# as agreed" in rules.read_text()
 
+    nowhere = run("rules", "suggest", "-o", "nowhere/rules.yaml")
+    assert nowhere.exit_code == 2
+    assert "there is no folder nowhere to write rules.yaml into" in nowhere.stderr
+
+    rules.write_text("")
+    assert run("rules", "suggest").exit_code == 0
+    assert rules.read_text().startswith("# Rules for every column")
+
     rules.write_text("a list of things to buy\n")
     assert run("rules", "suggest").exit_code == 2
     assert rules.read_text() == "a list of things to buy\n"

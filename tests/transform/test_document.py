@@ -32,6 +32,8 @@ def read(tmp_path: Path, text: str | bytes) -> Document:
     ("text", "said"),
     [
         ("a: 'x\nb: 2\n", "some.yaml:3:1: this is not valid YAML"),
+        ("a:\n\tb: 1\n", "some.yaml:2:1: this is not valid YAML: found character"),
+        ("a:\n\tb: 1\n", "that cannot start any token: a tab. Indent with spaces."),
         ("a: [1,\nb: 2\n", "while parsing a flow sequence that begins in line 1"),
         ("a: 1\nb: 2\na: 3\n", "some.yaml:3:1: the key a is given twice"),
         ("a:\n  12: x\n", "some.yaml:2:3: the key 12 is not a string"),
@@ -63,6 +65,15 @@ def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
         load(tmp_path / "rules.yaml", made_by="tezcat rules suggest")
     with pytest.raises(BadInput, match="cannot be read"):
         load(tmp_path)
+    (tmp_path / "empty.yaml").touch()
+    with pytest.raises(BadInput, match=r"is empty[.] Remove it, and write it with `tezcat init`"):
+        load(tmp_path / "empty.yaml", made_by="tezcat init")
+
+
+def test_a_missing_file_of_another_tool_is_checked_for_its_name(tmp_path: Path) -> None:
+    """No command of tezcat writes it."""
+    with pytest.raises(BadInput, match=r"there is no file .*other.yaml. Check its name.$"):
+        load(tmp_path / "other.yaml")
 
 
 def test_scalars_follow_yaml_1_2(tmp_path: Path) -> None:

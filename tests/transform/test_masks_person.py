@@ -135,13 +135,6 @@ def test_an_unknown_locale_is_refused(locale: object) -> None:
         mask_of("name.full", locale=locale)
 
 
-def test_the_rules_own_locale_must_be_known() -> None:
-    """It is looked at where a mask speaks it."""
-    with pytest.raises(BadInput, match="own locale") as caught:
-        mask_of("name.full", own_locale="tlh")
-    assert "pt_BR" in caught.value.hint
-
-
 @pytest.mark.parametrize(("encoding", "codec"), [("LATIN1", "latin-1"), ("SQL_ASCII", "ascii"), ("EUC_JP", "euc_jp")])
 def test_names_are_text_of_the_encoding(encoding: str, codec: str) -> None:
     """What the encoding lacks is left out, and what cannot be written is refused."""

@@ -48,6 +48,7 @@ def test_names_are_written_as_sql_writes_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("version: 1\nlocale: de_XX\n", "rules.yaml:2:1: locale: there is no locale of that name; they are "),
         ("tables: {}\n", "version is missing"),
         ("version: 2\n", "rules.yaml:1:1: version"),
         ("version: 1\ntable: {}\n", "rules.yaml:2:1: table is not known here"),

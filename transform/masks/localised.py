@@ -106,9 +106,7 @@ def _can(write: Write, name: str, encoding: str) -> bool:
 
 
 def spoken(params: LocaleParams, build: Build) -> Spoken:
-    """Which locales a rule means. Raises ``BadInput`` if the rules' own locale is not known."""
-    if build.locale not in LOCALES:
-        raise BadInput("the rules' own locale is not known.", hint=f"The locales are: {', '.join(LOCALES)}.")
+    """Which locales a rule means."""
     match params.locale:
         case LocaleColumn(column=column):
             return Spoken((build.locale, *(name for name in LOCALES if name != build.locale)), column, build.encoding)
