@@ -413,6 +413,8 @@ def test_every_proposal_passes_its_check(columns: dict[str, tuple[str, str]], pa
         ("birth_country", Category.PLAIN),
         ("geburtsjahr", Category.BIRTH),
         ("hiv_status", Category.SENSITIVE),
+        ("電話番号", Category.PHONE),
+        ("created_by", Category.USERNAME),
         ("phone_type", Category.PLAIN),
         ("zzz", None),
         ("", None),

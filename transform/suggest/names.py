@@ -94,7 +94,8 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         Category.PHONE,
         """phone phones telephone tel mobile cell cellphone cell_phone phone_number mobile_number contact_number fax
         whatsapp msisdn telefon telefono handy telefone celular telefonnummer mobil portable rufnummer denwa
-        telefoon cellulare telephone_number caller callee caller_id telefonnr telnr handynr faxnr""",
+        telefoon cellulare telephone_number caller callee caller_id telefonnr telnr handynr faxnr
+        電話 電話番号 携帯電話""",
     ),
     (
         Category.FIRST_NAME,
@@ -111,7 +112,8 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
     (
         Category.USERNAME,
         """username user_name login login_name login_id handle screen_name screenname nick benutzername usuario
-        kuerzel kurzel twitter facebook instagram linkedin github skype telegram utilisateur utente usr_name uname""",
+        kuerzel kurzel twitter facebook instagram linkedin github skype telegram utilisateur utente usr_name uname
+        created_by updated_by modified_by changed_by entered_by deleted_by assigned_to assignee""",
     ),
     (
         Category.FULL_NAME,
@@ -122,6 +124,7 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         participant_name nom_complet nombre_completo nome_completo next_of_kin kin signed_by consignee consignor
         booker_name driver_name physician attending_physician counterparty payee payer beneficiary reviewed_by
         approved_by edited_by_name created_by_name kontoinhaber inhaber ansprechpartner ansprechpartnerin titular
+        氏名 名前
         shimei namae contact_person reviewer_name student_name teacher_name author_full_name versicherungsnehmer
         nome_titular destinataire titulaire beneficiario byline traveler_name traveller_name passenger_name bill_to
         ship_to sold_to attn""",
@@ -130,13 +133,13 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         Category.BIRTH,
         """birth birthday birthdate birth_date date_of_birth dob born geburtsdatum geburtstag gebdatum geburt
         fecha_nacimiento date_naissance data_nascimento data_nascita data_di_nascita nascimento nacimiento naissance
-        geboortedatum geburtsjahr geb_jahr gebjahr yob jahrgang gebdat geb_dat geb_am yearofbirth dateofbirth
+        geboortedatum geburtsjahr geb_jahr gebjahr yob jahrgang gebdat geb_dat geb_am yearofbirth dateofbirth 生年月日
         ano_nascimento annee_naissance death deathdate date_of_death died deceased deceased_at seinengappi""",
     ),
     (
         Category.POSTCODE,
         """postcode post_code postal_code postalcode postal zip zipcode zip_code plz postleitzahl cep codigo_postal
-        code_postal cap_code kod_pocztowy""",
+        code_postal cap_code kod_pocztowy 郵便番号""",
     ),
     (
         Category.CITY,
@@ -152,11 +155,11 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
     (
         Category.ADDRESS,
         """address addr home_address adresse anschrift direccion domicilio endereco shipping_address billing_address
-        indirizzo jusho location_address postal_address adres residence""",
+        indirizzo jusho location_address postal_address adres residence 住所""",
     ),
     (
         Category.GENDER,
-        "gender sex geschlecht sexo genre_personne seibetsu genero anrede salutation",
+        "gender sex geschlecht sexo genre_personne seibetsu 性別 genero anrede salutation",
     ),
     (
         Category.SENSITIVE,
@@ -202,7 +205,7 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         instructions memo answer question reply notiz notizen bemerkung bemerkungen kommentar comentario comentarios
         nota notas observacoes observaciones commentaire commentaires remarque snippet purpose cv_text
         interpretation complaint narrative special_wishes signature_html greeting letter mensagem mensaje nachricht
-        next_step error_message last_error freitext""",
+        next_step error_message last_error freitext wunsch wuensche sonderwunsch betreff 備考 メモ""",
     ),
     (
         Category.DESCRIPTION,
