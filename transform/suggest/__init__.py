@@ -28,7 +28,7 @@ from transform.plan import check
 from transform.rules import KEEP, TODO, ColumnRule, Rules
 from transform.suggest.addresses import group_addresses
 from transform.suggest.category import NEUTRAL, Category
-from transform.suggest.choice import Written, candidates, declared, stands
+from transform.suggest.choice import Written, candidates, declared, formed, stands
 from transform.suggest.judge import (
     TELLING,
     Call,
@@ -269,8 +269,10 @@ class _Suggester:
         if verdict.what is Call.TODO:
             return Suggestion(TODO, verdict.why)
         category = verdict.what if isinstance(verdict.what, Category) else None
-        first = (constrained,) if constrained is not None and category is not None else ()
-        return self._best(column, (*first, *candidates(category, shape)), verdict.why)
+        best, *others = candidates(category, shape)
+        by_constraint = (constrained,) if constrained is not None and category is not None else ()
+        in_form = formed(shape, (*table.checks, *shape.checks)) if base in TEXT else ()
+        return self._best(column, (*by_constraint, best, *in_form, *others), verdict.why)
 
     def _asked(self, shape: Column) -> Suggestion | None:
         """What a comment or a label asks for."""

@@ -86,6 +86,12 @@ _EMPTY: Final = {
 }
 
 
+# What a regular expression of texts of one length is made of.
+_FORM: Final = re.compile(
+    r"(?P<digit>\\d)|\\(?P<escaped>[^\w\s])|(?P<literal>[\w :/,;#@=-])|\[(?:\w-\w|\w)+\]|\{\d+\}", re.ASCII
+)
+
+
 def candidates(category: Category | None, shape: Column) -> Iterator[Written]:
     """Rules for a column that holds this, or (None) something to be hidden; whether they can stand is not asked."""
     base = shape.base_type if shape.kind == "b" else ""
@@ -136,6 +142,24 @@ def declared(shape: Column, checks: Iterable[Check]) -> Written | None:
         ):
             return {"mask": "date.truncate", "to": "year", **satisfies}
     return None
+
+
+def formed(shape: Column, checks: Iterable[Check]) -> Iterator[Written]:
+    """Rules that keep the one form which a constraint demands of a column's texts (``~ '^MRN[0-9]{7}$'``)."""
+    for check in checks:
+        demanded = re.search(r"(?<!!)~ '\^([^']*)\$'", check.expression)
+        if check.columns in ((), (shape.name,)) and demanded is not None:
+            parts = list(_FORM.finditer(demanded[1]))
+            if "".join(part[0] for part in parts) == demanded[1]:
+                yield {"mask": "id.pattern", "pattern": "".join(map(_in_pattern, parts))}
+
+
+def _in_pattern(part: re.Match[str]) -> str:
+    """A part of a regular expression as ``id.pattern`` has it, where some letters and digits have a meaning."""
+    if part["digit"]:
+        return "9"
+    character = part["escaped"] or part["literal"]
+    return part[0] if character is None else f"\\{character}" if character in "9Aa\\[]{}" else character
 
 
 def stands(written: Written, domain: Domain, catalog: Catalog, unique: set[ColumnName]) -> bool:
