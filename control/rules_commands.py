@@ -53,8 +53,8 @@ async def suggest(
     existing = rules_file.decided(path)
     address = production_address(settings, name)
     catalog = await _catalog(address, accept_writable_role=accept_writable_role)
-    samples = await sample(address, catalog, report)
-    text = suggestion.suggest(catalog, samples, existing)
+    samples, overlaps = await sample(address, catalog, report)
+    text = suggestion.suggest(catalog, samples, existing, overlaps)
     return _summary(path, rules_file.replace(path, text), existing)
 
 
@@ -131,15 +131,15 @@ def judge(findings: Sequence[Finding], *, strict: bool) -> BadInput | Problem | 
 
 
 def _summary(path: Path, rules: Rules, before: Rules | None) -> Suggested:
-    masks: Counter[str] = Counter()
-    todo: list[ColumnName] = []
-    for table, decisions in rules.tables.items():
-        for column, rule in decisions.columns.items():
-            masks[rule.mask] += 1
-            if rule.mask == TODO:
-                todo.append(ColumnName(table, column))
-    for domain in rules.domains.values():
-        masks[domain.mask] += len(domain.columns)
+    decided = {
+        ColumnName(table, column): rule.mask
+        for table, decisions in rules.tables.items()
+        for column, rule in decisions.columns.items()
+    }
+    todo = [column for column, mask in decided.items() if mask == TODO]
+    # A declared domain may stand beside the rules of its columns.
+    decided |= {column: domain.mask for domain in rules.domains.values() for column in domain.columns}
+    masks = Counter(decided.values())
     old, new = before.document if before is not None else None, rules.document
     lost = left_out(old, new) if old is not None and new is not None else []
     return Suggested(path, dict(masks.most_common()), todo, lost)

@@ -21,7 +21,8 @@ from capture.model import Catalog, Column, ColumnName, ServerFailed, Table, quot
 from capture.source import SourceAddress, SourceConnection
 from control.report import Report
 from transform import copytext
-from transform.masks.base import DATE, NUMBER
+from transform.masks.base import DATE, NUMBER, TEXT
+from transform.suggest.overlaps import Overlaps
 
 SAMPLE_ROWS: Final = 1_000
 _STATEMENT_TIMEOUT_MS: Final = 15_000
@@ -35,18 +36,24 @@ _EXTREMES: Final = 50
 _EVEN_TYPES: Final = NUMBER | DATE | {"bool", "uuid"}
 
 
-async def sample(address: SourceAddress, catalog: Catalog, report: Report) -> dict[ColumnName, list[bytes]]:
+async def sample(
+    address: SourceAddress, catalog: Catalog, report: Report
+) -> tuple[dict[ColumnName, list[bytes]], Overlaps]:
     """The values, without NULLs, of ``SAMPLE_ROWS`` rows of every table that has so many, else of all its
-    rows; of texts also up to a hundred that are long or rare.
+    rows; of texts also up to a hundred that are long or rare. What texts have in common is told of all that was read.
 
     Raises ``ServerFailed`` when production cannot be reached.
     """
     samples: dict[ColumnName, list[bytes]] = {}
+    overlaps = Overlaps()
     async with contextlib.aclosing(_tables(address, catalog, report)) as found:
         async for table, batch in found:
-            for column in table.copied_columns:
-                samples[ColumnName(table.name, column.name)] = _pick(batch.column(column.name), column)
-    return samples
+            for shape in table.copied_columns:
+                column, values = ColumnName(table.name, shape.name), batch.column(shape.name).drop_null()
+                samples[column] = _pick(batch.column(shape.name), shape)
+                if shape.kind == "b" and shape.base_type in {*TEXT, "uuid"}:
+                    overlaps.add(column, values.to_pylist())
+    return samples, overlaps
 
 
 async def sample_rows(
@@ -70,7 +77,7 @@ async def few_rows(address: SourceAddress, catalog: Catalog, table: Table, count
         rows = _estimated_rows(catalog, table)
         if rows > 2 * SAMPLE_ROWS:
             percent = 100 * max(SAMPLE_ROWS, count) / rows
-            batch = await _read(connection, table, f"TABLESAMPLE SYSTEM ({min(percent, 100):.6f}) LIMIT {count}")
+            batch = await _read(connection, table, f"{_random_pages(min(percent, 100))} LIMIT {count}")
             if batch.num_rows == count:
                 return batch
         return await _read(connection, table, f"LIMIT {count}")
@@ -112,7 +119,7 @@ async def _sample_table(connection: SourceConnection, catalog: Catalog, table: T
     if rows > 2 * wanted:
         percent = 100 * wanted / rows
         # The limit is against figures of the planner that are far too low.
-        batch = await _read(connection, table, f"TABLESAMPLE SYSTEM ({percent:.6f}) LIMIT {2 * _READ_ROWS}")
+        batch = await _read(connection, table, f"{_random_pages(percent)} LIMIT {2 * _READ_ROWS}")
         if batch.num_rows >= SAMPLE_ROWS:
             return batch
     # Small, or not as large as the planner's figures say.
@@ -144,6 +151,11 @@ def _spread(count: int) -> list[int]:
     """Which of so many rows are sampled."""
     wanted = min(count, SAMPLE_ROWS)
     return [row * count // wanted for row in range(wanted)]
+
+
+def _random_pages(percent: float) -> str:
+    """The same ones each time, so that who asks twice about what has not changed is told the same."""
+    return f"TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE (0)"
 
 
 def _estimated_rows(catalog: Catalog, table: Table) -> int:

@@ -41,7 +41,7 @@ async def test_large_and_small_tables_are_sampled(database: Database) -> None:
         "ANALYZE",
     )
     address = SourceAddress.parse(database.url)
-    samples = await sample(address, await _catalog(address), QuietReport())
+    samples, _ = await sample(address, await _catalog(address), QuietReport())
 
     numbers = [int(value) for value in samples[ColumnName.parse("public.large.n")]]
     assert len(numbers) == SAMPLE_ROWS
@@ -61,7 +61,7 @@ async def test_values_are_the_text_form_unescaped(database: Database) -> None:
         """INSERT INTO "Odd Name" SELECT string_agg(md5(n::text), '') FROM generate_series(1, 10000) n""",
     )
     address = SourceAddress.parse(database.url)
-    samples = await sample(address, await _catalog(address), QuietReport())
+    samples, _ = await sample(address, await _catalog(address), QuietReport())
     found = {column.column: values for column, values in samples.items()}
     assert found == {
         "a column": [b"tab\there \\ line\nend"],
@@ -83,7 +83,7 @@ async def test_a_table_that_may_not_be_read_is_left_out(database: Database) -> N
     try:
         catalog = await _catalog(SourceAddress.parse(database.url))
         warnings = _Warnings()
-        samples = await sample(SourceAddress.parse(database.url_as(role, "p")), catalog, warnings)
+        samples, _ = await sample(SourceAddress.parse(database.url_as(role, "p")), catalog, warnings)
         assert samples == {ColumnName.parse("public.open.n"): [b"2"]}
         assert len(warnings.texts) == 1
         assert warnings.texts[0].startswith("public.a_closed was not sampled.")
@@ -101,7 +101,24 @@ async def test_what_is_long_or_rare_is_sampled_too(database: Database) -> None:
         "ANALYZE",
     )
     address = SourceAddress.parse(database.url)
-    samples = await sample(address, await _catalog(address), QuietReport())
+    samples, _ = await sample(address, await _catalog(address), QuietReport())
     values = samples[ColumnName.parse("public.words.word")]
     assert {b"rare", b"long " * 100} <= set(values)
     assert SAMPLE_ROWS <= len(values) <= SAMPLE_ROWS + 100
+
+
+async def test_what_columns_share_is_told_of_all_rows_that_were_read(database: Database) -> None:
+    """Also of those that are not sampled; twice the same where nothing changed."""
+    database.execute(
+        "CREATE TABLE people AS SELECT n, 'person' || n AS called FROM generate_series(1, 9000) n",
+        "CREATE TABLE letters AS SELECT 'person' || n * 9 AS sender, n FROM generate_series(1, 1000) n",
+        "CREATE TABLE large AS SELECT n, 'x' || n AS word FROM generate_series(1, 60000) n",
+        "ANALYZE",
+    )
+    address = SourceAddress.parse(database.url)
+    catalog = await _catalog(address)
+    samples, overlaps = await sample(address, catalog, QuietReport())
+    called, sender = (ColumnName.parse(f"public.{name}") for name in ("people.called", "letters.sender"))
+    (group,) = overlaps.groups([called, sender, ColumnName.parse("public.large.word")])
+    assert group.columns == {called: (1000, 9000), sender: (1000, 1000)}
+    assert (await sample(address, catalog, QuietReport()))[0] == samples

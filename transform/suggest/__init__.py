@@ -3,7 +3,8 @@
 A column is decided by, in this order: the decision that the rules already hold, its comment (``@mask: NAME``), its
 label for PostgreSQL Anonymizer, and a judgement on its type, its name, its comment's words and its values. Foreign keys
 give a referencing column the rule of the column that it refers to. What cannot be decided is ``todo``, which blocks a
-run. Each proposal carries its evidence as counts; no value is ever shown.
+run. Columns that get one mask and hold values of each other are proposed as a domain, so that joins hold between them.
+Each proposal carries its evidence as counts; no value is ever shown.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from transform.rules import KEEP, TODO, ColumnRule, Rules
 from transform.suggest.addresses import group_addresses
 from transform.suggest.category import NEUTRAL, Category
 from transform.suggest.choice import Written, candidates, declared, formed, stands
+from transform.suggest.joined import Joined, JoinedDomain
 from transform.suggest.judge import (
     TELLING,
     Call,
@@ -40,6 +42,7 @@ from transform.suggest.judge import (
 )
 from transform.suggest.leaves import judge_document, judge_hstore
 from transform.suggest.names import by_comment, by_name, lists_people, lists_things, tokens
+from transform.suggest.overlaps import Overlaps
 from transform.suggest.profile import MOST, Profile
 from transform.suggest.writing import Suggestion, write
 
@@ -71,12 +74,18 @@ _SQL_WORDS: Final = frozenset("client query statement sql".split())
 _ENOUGH_NUMBERS: Final = 100
 
 
-def suggest(catalog: Catalog, samples: Mapping[ColumnName, Sequence[bytes]], existing: Rules | None) -> str:
+def suggest(
+    catalog: Catalog,
+    samples: Mapping[ColumnName, Sequence[bytes]],
+    existing: Rules | None,
+    overlaps: Overlaps | None = None,
+) -> str:
     """The text of a rules file that decides every column of ``catalog`` or marks it ``todo``.
 
     ``samples`` holds values (text format, not escaped) of any of the columns; one that it does not name was not
-    sampled. The decisions of ``existing`` stay as they are. Apart from what is ``todo``, and from mistakes of
-    ``existing``, the result passes ``check``.
+    sampled. ``overlaps`` knows which columns hold values of others; without it no domain is proposed. The decisions of
+    ``existing`` stay as they are. Apart from what is ``todo``, and from mistakes of ``existing``, the result passes
+    ``check``.
     """
     known = existing if existing is not None else Rules(version=1)
     suggester = _Suggester(catalog, samples, known)
@@ -90,7 +99,15 @@ def suggest(catalog: Catalog, samples: Mapping[ColumnName, Sequence[bytes]], exi
             # A domain that another of its columns has moved on already waits for the next check.
             if found[column] is proposed[column]:
                 suggester.retract(column, finding, found)
-    return write(catalog, known, found, subjects)
+    evidence: dict[str, str] = {}
+    if overlaps is not None:
+        joined = Joined(catalog, known, found, overlaps).domains()
+        while joined and (told := _stand_against(catalog, known, found, subjects, joined)):
+            left = {name: one for name, one in joined.items() if told.isdisjoint(one.rule.columns)}
+            joined = left if len(left) < len(joined) else {}
+        known = _with_domains(known, joined)
+        evidence = {name: one.evidence for name, one in joined.items()}
+    return write(catalog, known, found, subjects, evidence)
 
 
 def _locale(samples: Mapping[ColumnName, Sequence[bytes]]) -> str:
@@ -130,6 +147,31 @@ def _rules(known: Rules, found: Mapping[ColumnName, Suggestion], subjects: Mappi
     content = known.model_dump(exclude={"tables", "domains"}, exclude_defaults=True)
     content |= {"version": 1, "tables": {str(name): own for name, own in tables.items()}, "domains": known.domains}
     return Rules.model_validate(content)
+
+
+def _with_domains(known: Rules, joined: Mapping[str, JoinedDomain]) -> Rules:
+    more = {name: one.rule for name, one in joined.items()}
+    # Rules that are copied keep the places of the file that they were read from.
+    return known.model_copy(update={"domains": known.domains | more})
+
+
+def _stand_against(
+    catalog: Catalog,
+    known: Rules,
+    found: Mapping[ColumnName, Suggestion],
+    subjects: Mapping[TableName, str],
+    joined: Mapping[str, JoinedDomain],
+) -> set[ColumnName]:
+    """The columns of proposed domains of which the check says that they cannot be masked alike."""
+    rules = _rules(_with_domains(known, joined), found, subjects)
+    united = unite(rules, catalog)
+    errors = {finding.where for finding in check(rules, catalog) if finding.severity is Severity.ERROR}
+    return {
+        column
+        for one in joined.values()
+        for column in one.rule.columns
+        if column in united and not errors.isdisjoint(map(str, united[column].columns))
+    }
 
 
 def _subjects(catalog: Catalog, known: Rules, found: Mapping[ColumnName, Suggestion]) -> dict[TableName, str]:

@@ -24,9 +24,13 @@ class Suggestion:
 
 
 def write(
-    catalog: Catalog, known: Rules, found: Mapping[ColumnName, Suggestion], subjects: Mapping[TableName, str]
+    catalog: Catalog,
+    known: Rules,
+    found: Mapping[ColumnName, Suggestion],
+    subjects: Mapping[TableName, str],
+    evidence: Mapping[str, str],
 ) -> str:
-    """The whole file, with the comments of the one that ``known`` was read from."""
+    """The whole file, with the comments of the one that ``known`` was read from, and the evidence of domains."""
     comments = read_comments(known.document) if known.document is not None else Comments()
     tables: list[str] = []
     for table in catalog.tables.values():
@@ -38,7 +42,8 @@ def write(
         if columns:
             written = domain.written if isinstance(domain.written, dict) else {"mask": domain.written}
             rule = {**written, "columns": columns}
-            domains += comments.around(f"domains.{name}", f"  {scalar(name)}: {flow(rule)}")
+            line = f"  {scalar(name)}: {flow(rule)}"
+            domains += comments.around(f"domains.{name}", line, evidence.get(name, ""))
     lines = [HEADER.rstrip(), *comments.around("version", "version: 1")]
     for key, value in known.model_dump(exclude={"version", "tables", "domains"}, exclude_defaults=True).items():
         lines += comments.around(key, f"{scalar(key)}: {flow(value)}")
