@@ -79,7 +79,9 @@ def explain(rules: Rules, catalog: Catalog, findings: Iterable[Finding], what: s
         case (schema, table, column):
             return explainer.column(ColumnName(TableName(schema, table), column))
         case _:
-            hint = f"Declared domains are: {', '.join(sorted(rules.domains)) or 'none'}."
+            meant = [str(table) for table in catalog.tables if table.name == what.strip('"')]
+            domains = f"Declared domains are: {', '.join(sorted(rules.domains)) or 'none'}."
+            hint = f"Did you mean {' or '.join(meant)}?" if meant else domains
             raise BadInput(f"{what} is no schema.table, no schema.table.column and no declared domain.", hint=hint)
 
 
@@ -326,7 +328,10 @@ class _Explainer:
         if name in self._catalog.left_out:
             return None
         if name not in self._catalog.tables:
-            known = [str(other) for other in self._catalog.tables]
+            # ``guests.email`` reads as a table: it is a column whose schema was not written.
+            columns = [ColumnName(other, name.name) for other in self._catalog.tables if other.name == name.schema]
+            meant = [str(column) for column in columns if column in self._domains]
+            known = meant or [str(other) for other in self._catalog.tables]
             raise BadInput(f"production has no table {name}.", hint=_near(str(name), known))
         return self._catalog.tables[name]
 

@@ -159,6 +159,8 @@ def test_what_is_not_there_is_told_with_what_is_near(hotel_rules: Rules) -> None
     for what, words in {
         "public.gests": "Did you mean public.guests?",
         "public.guests.emial": "Did you mean email?",
+        "guests.email": "Did you mean public.guests.email?",
+        "guests": "Did you mean public.guests?",
         "numbers": "no declared domain",
         "a b": "double quotes",
     }.items():
