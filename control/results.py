@@ -5,8 +5,9 @@ The JSON shapes are a contract; each function's first lines write it out.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -99,9 +100,16 @@ def show_findings(terminal: Terminal, findings: Sequence[Finding]) -> None:
         return
     counts = Counter(str(each.severity) for each in findings)
     for severity, style in _SEVERITY_STYLES.items():
-        for each in findings:
-            if each.severity == severity:
-                terminal.out.print(f"[{style}]{severity}:[/] {escape(str(each))}")
+        told = (each for each in findings if each.severity == severity)
+        # What helps is said once for all that it helps.
+        alike: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+        for each in told:
+            alike[each.kind, each.hint].append(each)
+        for (_, hint), each_alike in alike.items():
+            for each in each_alike:
+                terminal.out.print(f"[{style}]{severity}:[/] {escape(str(replace(each, hint='')))}")
+            if hint:
+                terminal.out.print(f"  [dim]{escape(hint)}[/]")
     if counts.total() == sum(counts[severity] for severity in _SEVERITY_STYLES):
         terminal.out.print("[green]Every column is decided, and every mask fits.[/]")
     if findings:
