@@ -9,6 +9,7 @@ import asyncio
 import random
 import signal
 
+import psycopg
 import pytest
 
 from tests.fix_postgres import Database
@@ -235,7 +236,16 @@ async def test_without_a_slot_a_snapshot_that_grows_too_old_is_given_up(project:
     await project.prepare_production()
     settings = project.folder / "tezcat.yaml"
     settings.write_text(settings.read_text().replace("max_age: 1h", "max_age: 1s"))
-    ended = await project.run("clone", "--source", "production", "--target", "test", "--once")
+    read = "SELECT 1 FROM pg_locks WHERE relation = 'page_views'::regclass AND granted"
+    with psycopg.connect(project.source.url) as holds, psycopg.connect(project.source.url, autocommit=True) as looks:
+        clone = project.start("clone", "--source", "production", "--target", "test", "--once")
+        for _ in range(6000):
+            if looks.execute(read).fetchone() is not None:
+                break
+            await asyncio.sleep(0.01)
+        # It comes after pg_dump, and before the rows, which wait until the snapshot is too old.
+        holds.execute("LOCK TABLE page_views")
+        ended = await clone.wait()
     assert ended.code == 4, str(ended)
     assert "snapshot.max_age" in ended.err
     assert project.source.execute("SELECT 1 FROM pg_replication_slots WHERE database = current_database()") == []
