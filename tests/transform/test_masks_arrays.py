@@ -106,3 +106,9 @@ def test_the_server_prints_what_the_mask_gives(server18: Server) -> None:
             for array in masked(ArrayMask(element), values):
                 assert array is not None
                 assert connection.execute("SELECT %s::text[]::text", [array.decode()]).fetchone() == (array.decode(),)
+
+
+def test_an_element_that_is_null_may_lie_over_bytes() -> None:
+    """A mask may leave bytes below a NULL; the array has NULL there."""
+    of_choice = masked(ArrayMask(mask_of("choice", values=["one"])), [b"{a,NULL}", b'{NULL,"b c"}'])
+    assert of_choice == [b"{one,NULL}", b"{NULL,one}"]

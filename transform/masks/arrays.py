@@ -81,6 +81,8 @@ class ArrayMask(Mask):
         lengths = np.diff(starts)
         suspect = (per_value(_QUOTED[data[int(offsets[0]) : int(offsets[-1])]], starts) > 0) | (lengths == 0)
         suspect |= lengths == len(b"NULL")
+        if elements.null_count:  # which may lie over bytes
+            suspect |= elements.is_null().to_numpy(zero_copy_only=False)
         rows, others = np.flatnonzero(suspect), np.flatnonzero(~suspect)
         quoted = [arraytext.quote(element, self._delimiter) for element in elements.take(pa.array(rows)).to_pylist()]
         if not quoted:
