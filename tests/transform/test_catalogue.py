@@ -9,6 +9,7 @@ from fix_catalog import column
 
 from transform import catalogue
 from transform.masks.base import MASKS
+from transform.rules import ColumnRule
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "masks.md"
 TYPES = {"integer": "int4", "bigint": "int8"}
@@ -43,3 +44,6 @@ def test_a_mask_is_described(name: str) -> None:
     assert all(field.description for field in kind.params.model_fields.values())
     assert not kind.notes or kind.notes.endswith(".")
     assert all(kind.accepts(column("c", TYPES.get(one.type_name, one.type_name)).base_type) for one in kind.examples)
+
+    # A column's rule reads these itself: a parameter of such a name would never reach its mask.
+    assert not kind.params.model_fields.keys() & ColumnRule.model_fields.keys()

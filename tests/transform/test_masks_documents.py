@@ -187,7 +187,7 @@ def test_a_mistake_below_names_the_path() -> None:
 
 
 @pytest.mark.parametrize(
-    ("otherwise", "out"),
+    ("unnamed", "out"),
     [
         ("keep", '{"a": "[redacted]", "b": [7, true, "x"], "c": null}'),
         ("redact", '{"a": "[redacted]", "b": ["[redacted]", "[redacted]", "[redacted]"], "c": null}'),
@@ -195,10 +195,10 @@ def test_a_mistake_below_names_the_path() -> None:
         (None, '{"a": "[redacted]", "b": [null, null, null], "c": null}'),
     ],
 )
-def test_leaves_that_no_path_names(otherwise: str | None, out: str) -> None:
+def test_leaves_that_no_path_names(unnamed: str | None, out: str) -> None:
     """The rules say what becomes of them; without a word they are scrambled."""
     document = '{"a": "secret", "b": [7, true, "x"], "c": null}'
-    assert masked_values(documents({"$.a": "redact"}, otherwise=otherwise), [document.encode()]) == [out.encode()]
+    assert masked_values(documents({"$.a": "redact"}, unnamed=unnamed), [document.encode()]) == [out.encode()]
 
 
 WORDS = {"$..a": "x", "$.b": "y", "$.b.*": "z", "$[*][*]": "e", "$.list[*].a": "l"}
@@ -243,7 +243,7 @@ def test_every_leaf_gets_what_its_path_says(document: Any, ascii_only: bool, ind
     """As a recursion over the parsed document finds, however it is written, and also where keys repeat."""
     text = json.dumps(document, ensure_ascii=ascii_only, indent=indent).replace('"\u00e4"', '"a"')
     masks = {path: {"mask": "constant", "value": word} for path, word in WORDS.items()}
-    (out,) = masked_values(documents(masks, base_type="json", otherwise="keep"), [text.encode()])
+    (out,) = masked_values(documents(masks, base_type="json", unnamed="keep"), [text.encode()])
     before, after = (json.loads(one, object_pairs_hook=Members) for one in (text, out or b""))
     assert after == expected(before, "", None)
 

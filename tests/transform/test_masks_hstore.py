@@ -89,7 +89,7 @@ def test_values_are_masked_by_their_keys(pairs: dict[str, str | None]) -> None:
     """Named values get their masks, others are kept where that is asked; keys and NULL stay, and the text is what
     PostgreSQL prints."""
     before = {"k": "kept", "a": 'x"y', "mail": "grace@navy.mil", **pairs}
-    mask = hstore({"k": "keep", "a": {"mask": "constant", "value": 'c"\\'}, "mail": "email"}, otherwise="keep")
+    mask = hstore({"k": "keep", "a": {"mask": "constant", "value": 'c"\\'}, "mail": "email"}, unnamed="keep")
     (out,) = masked(mask, [printed(before)])
     expected = dict(before)
     if before["a"] is not None:
@@ -117,8 +117,8 @@ def test_other_values_are_scrambled() -> None:
     after = read(out or b"")
     assert [len(text or "") for text in after.values()] == [12, 10, 0]
     assert not any(word in (out or b"") for word in (b"Grace", b"Hopper", b"1906"))
-    assert read(masked(hstore(otherwise="redact"), [value])[0] or b"")["n"] == "[redacted]"
-    assert set(read(masked(hstore(otherwise=None), [value])[0] or b"").values()) == {None}
+    assert read(masked(hstore(unnamed="redact"), [value])[0] or b"")["n"] == "[redacted]"
+    assert set(read(masked(hstore(unnamed=None), [value])[0] or b"").values()) == {None}
 
 
 def test_a_mistake_names_the_key() -> None:

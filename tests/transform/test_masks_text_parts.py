@@ -40,7 +40,7 @@ MASKS: list[tuple[str, dict[str, Any]]] = [
     ("text.partial", {"keep_first": 2, "keep_last": 1}),
     ("text.partial", {"character": "#"}),
     ("text.regex", {"pattern": "[a-z]+", "replacement": "x"}),
-    ("text.regex", {"pattern": "ü", "replacement": "", "otherwise": "keep"}),
+    ("text.regex", {"pattern": "ü", "replacement": "", "unmatched": "keep"}),
     ("text.scramble", {}),
     ("choice", {"values": ["one", "two", "three"]}),
 ]
@@ -85,7 +85,7 @@ def test_what_matches_is_replaced_and_the_rest_redacted() -> None:
     """So that nothing passes by accident; unless it is said to."""
     values: list[bytes | None] = [b"Room 12, Keller", b"Keller", None, b""]
     assert masked(mask_of("text.regex", **ROOM), values) == [b"Room 12, Doe", b"[redacted]", None, b""]
-    kept = masked(mask_of("text.regex", otherwise="keep", **ROOM), values)
+    kept = masked(mask_of("text.regex", unmatched="keep", **ROOM), values)
     assert kept == [b"Room 12, Doe", b"Keller", None, b""]
 
 

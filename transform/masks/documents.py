@@ -115,7 +115,7 @@ def _first(flags: npt.NDArray[np.bool_], offsets: npt.NDArray[np.int64]) -> npt.
 
 
 class Documents(Mask):
-    """Masks the leaves of documents as ``masks`` say, by path, and all others by ``otherwise``; without it those are
+    """Masks the leaves of documents as ``masks`` say, by path, and all others by ``unnamed``; without it those are
     scrambled. Keys and null stay, and so does every byte that is no part of a leaf, but for what ``keys`` masks.
 
     Scrambled strings keep their length and the classes of their characters, numbers their sign and count of digits. A
@@ -126,19 +126,19 @@ class Documents(Mask):
         self,
         prf: Prf,
         masks: Mapping[str, Mask] | None = None,
-        otherwise: Mask | None = None,
+        unnamed: Mask | None = None,
         keys: DocumentKeys | None = None,
     ) -> None:
         self._prf = prf
         self._by_path = dict(masks or {})
         self._masks = list(self._by_path.values())
-        self._otherwise = otherwise
+        self._unnamed = unnamed
         self.root = compile_paths(list(self._by_path))
         self.keys = keys
 
     def __reduce__(self) -> tuple[type[Documents], tuple[object, ...]]:
         # The root may hold itself, many times over.
-        return Documents, (self._prf, self._by_path, self._otherwise, self.keys)
+        return Documents, (self._prf, self._by_path, self._unnamed, self.keys)
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         documents = values.to_pylist()
@@ -229,9 +229,9 @@ class Documents(Mask):
         unnamed = np.flatnonzero(actions == _UNNAMED)
         if not unnamed.size:
             return
-        if self._otherwise is not None:
-            if type(self._otherwise) is not Keep:
-                replace(unnamed, mask_leaves(self._otherwise, those(unnamed)))
+        if self._unnamed is not None:
+            if type(self._unnamed) is not Keep:
+                replace(unnamed, mask_leaves(self._unnamed, those(unnamed)))
             return
         kinds = firsts[unnamed]
         is_string, is_boolean = kinds == _QUOTE, (kinds == ord("t")) | (kinds == ord("f"))
@@ -266,19 +266,19 @@ class DocumentParams(Params):
         default_factory=dict,
         description="A mask for the keys of the object at a path, where keys are data: `$.balances: email`.",
     )
-    otherwise: Literal["scramble", "keep", "redact", "null"] | None = Field(
+    unnamed: Literal["scramble", "keep", "redact", "null"] | None = Field(
         default="scramble", description="What happens to leaves that no path names: scramble, keep, redact or null."
     )
 
 
-_OTHERWISE: Final[dict[str | None, type[Keep | Null] | None]] = {"scramble": None, "keep": Keep, "null": Null}
+_UNNAMED_MASKS: Final[dict[str | None, type[Keep | Null] | None]] = {"scramble": None, "keep": Keep, "null": Null}
 
 
-def build_otherwise(otherwise: str | None) -> Mask | None:
+def build_unnamed(named: str | None) -> Mask | None:
     """The mask of what the rules do not name; None for scramble. YAML's null is the mask of that name."""
-    if otherwise == "redact":
+    if named == "redact":
         return Constant(_REDACTED)
-    kind = _OTHERWISE[otherwise or "null"]
+    kind = _UNNAMED_MASKS[named or "null"]
     return None if kind is None else kind()
 
 
@@ -311,7 +311,7 @@ def _key_masks(params: DocumentParams, build: Build) -> DocumentKeys | None:
 
 def _build_documents(params: DocumentParams, build: Build) -> Mask:
     masks = {path: build_nested(rule, build, path, f"the path {path!r}") for path, rule in params.paths.items()}
-    return Documents(build.prf, masks, build_otherwise(params.otherwise), _key_masks(params, build))
+    return Documents(build.prf, masks, build_unnamed(params.unnamed), _key_masks(params, build))
 
 
 register(

@@ -13,17 +13,17 @@ from capture.model import ServerFailed
 from transform import hstoretext
 from transform.cmac import Prf
 from transform.masks.base import Build, Example, Form, Group, Mask, MaskKind, Params, lossy, register
-from transform.masks.documents import build_nested, build_otherwise, scramble_texts
+from transform.masks.documents import build_nested, build_unnamed, scramble_texts
 
 
 class Hstore(Mask):
-    """Masks the values of the keys in ``masks``, and all others by ``otherwise``; without it those are scrambled, with
+    """Masks the values of the keys in ``masks``, and all others by ``unnamed``; without it those are scrambled, with
     their length and the classes of their characters kept. Keys stay, and so does NULL."""
 
-    def __init__(self, prf: Prf, masks: Mapping[bytes, Mask], otherwise: Mask | None = None) -> None:
+    def __init__(self, prf: Prf, masks: Mapping[bytes, Mask], unnamed: Mask | None = None) -> None:
         self._prf = prf
         self._masks = dict(masks)
-        self._otherwise = otherwise
+        self._unnamed = unnamed
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         rows = [None if value is None else _parse(value) for value in values.to_pylist()]
@@ -32,7 +32,7 @@ class Hstore(Mask):
         for pairs in rows:
             for number, (key, text) in enumerate(pairs or ()):
                 if text is not None:
-                    places[self._masks.get(key, self._otherwise)].append((pairs or [], number))
+                    places[self._masks.get(key, self._unnamed)].append((pairs or [], number))
         for mask, found in places.items():
             texts = pa.array([pairs[number][1] for pairs, number in found], pa.binary())
             masked = scramble_texts(self._prf, texts) if mask is None else mask.apply(texts).to_pylist()
@@ -54,7 +54,7 @@ class HstoreParams(Params):
     keys: dict[str, str | dict[str, Any] | None] = Field(
         default_factory=dict, description="A mask, or keep, for the value of a key."
     )
-    otherwise: Literal["scramble", "keep", "redact", "null"] | None = Field(
+    unnamed: Literal["scramble", "keep", "redact", "null"] | None = Field(
         default="scramble", description="What happens to values of other keys: scramble, keep, redact or null."
     )
 
@@ -63,7 +63,7 @@ def _build_hstore(params: HstoreParams, build: Build) -> Mask:
     masks = {
         key.encode(): build_nested(rule, build, f"key {key}", f"the key {key!r}") for key, rule in params.keys.items()
     }
-    return Hstore(build.prf, masks, build_otherwise(params.otherwise))
+    return Hstore(build.prf, masks, build_unnamed(params.unnamed))
 
 
 register(

@@ -115,7 +115,7 @@ class RegexParams(Params):
         min_length=1, description="A regular expression (RE2). (?i) at its start ignores case; ^ and $ hold the ends."
     )
     replacement: str = Field(description=r"What stands for each match; \1 is the first group in parentheses.")
-    otherwise: Literal["redact", "keep"] = Field(
+    unmatched: Literal["redact", "keep"] = Field(
         default="redact", description="What becomes of values that do not match."
     )
 
@@ -135,7 +135,7 @@ class Regex(TextMask):
         super().__init__(prf, column)
         self._pattern = params.pattern
         self._replacement = params.replacement
-        self._otherwise = None if params.otherwise == "keep" else pa.scalar(redacted(column), pa.binary())
+        self._unmatched = None if params.unmatched == "keep" else pa.scalar(redacted(column), pa.binary())
         self._is_bytes = is_bytes
 
     def make(self, values: pa.BinaryArray) -> pa.BinaryArray:
@@ -144,9 +144,9 @@ class Regex(TextMask):
         if self._room is not None:
             made = (pc.binary_slice if self._is_bytes else pc.utf8_slice_codeunits)(made, 0, self._room)
         made = made.view(pa.binary())
-        if self._otherwise is None:
+        if self._unmatched is None:
             return made
-        return pc.if_else(pc.match_substring_regex(text, self._pattern), made, self._otherwise)
+        return pc.if_else(pc.match_substring_regex(text, self._pattern), made, self._unmatched)
 
 
 def _build_regex(params: RegexParams, build: Build) -> Mask:
