@@ -18,7 +18,7 @@ from fix_masks import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.model import Column
+from capture.model import BadInput, Column
 from transform.masks.base import Uniqueness
 
 anything = st.sampled_from(AWKWARD_TEXTS) | st.text(max_size=30).map(str.encode)
@@ -156,3 +156,12 @@ def test_financial_means_what_the_type_says(column: Column, like: str, value: by
     assert masked(mask_of("financial", column), [value]) == masked(mask_of(like, column), [value])
     assert uniqueness_of("financial", column) is uniqueness_of(like, column)
     assert masked(mask_of("financial", column), [value]) != [value]
+
+
+@pytest.mark.parametrize("mask", ["financial.account", "phone"])
+@pytest.mark.parametrize(("precision", "scale"), [(3, -2), (2, 5)])
+def test_a_numeric_of_which_some_digits_are_always_zero_is_refused(mask: str, precision: int, scale: int) -> None:
+    """numeric(3,-2) rounds to hundreds, and numeric(2,5) holds no more than 0.00099: other digits would not load."""
+    typmod = (precision << 16 | (scale & 0x7FF)) + 4
+    with pytest.raises(BadInput, match="not every digit"):
+        mask_of(mask, column_of("numeric", typmod=typmod, scale=scale))

@@ -65,7 +65,18 @@ CONSTANTS: list[tuple[Any, Column, str]] = [
     ('{"bb":1e2,"a":[true,null],"c":-0.0}', column_of("jsonb"), '{"a": [true, null], "c": 0.0, "bb": 100}'),
     ('{"ä":"\\u00e4\\n"}', column_of("jsonb"), '{"ä": "ä\\n"}'),
     ('{"a" : 1}', column_of("json"), '{"a" : 1}'),
+    (7, column_of("money"), "$7.00"),
+    ("-$1,234,567.895", column_of("money"), "-$1,234,567.90"),
+    ("secret é", column_of("bytea"), "\\x73656372657420c3a9"),
+    ("\\xAB00", column_of("bytea"), "\\xab00"),
     ("10.0.0.1", column_of("inet"), "10.0.0.1"),
+    ("10.0.0.1/32", column_of("inet"), "10.0.0.1"),
+    ("2001:DB8::0001/64", column_of("inet"), "2001:db8::1/64"),
+    ("::ffff:1.2.3.4", column_of("inet"), "::ffff:1.2.3.4"),
+    ("10.0.0.0/8", column_of("cidr"), "10.0.0.0/8"),
+    ("10.0.0.1", column_of("cidr"), "10.0.0.1/32"),
+    ("08-00-2B-01-02-03", column_of("macaddr"), "08:00:2b:01:02:03"),
+    ("0800.2b01.0203", column_of("macaddr8"), "08:00:2b:ff:fe:01:02:03"),
 ]  # fmt: skip
 
 
@@ -91,6 +102,13 @@ def test_constants_come_back_from_the_server_as_they_are(server18: Server) -> No
 @pytest.mark.parametrize(
     ("value", "column"),
     [
+        (1000, column_of("numeric", typmod=(5 << 16 | 2) + 4, scale=2)),
+        ("secret", column_of("money")),
+        (1e17, column_of("money")),
+        ("\\xsecret", column_of("bytea")),
+        ("10.0.0", column_of("inet")),
+        ("10.0.0.1/8", column_of("cidr")),
+        ("08:00:2b:01:02", column_of("macaddr")),
         ("secret", column_of("int4")),
         (40_000, column_of("int2")),
         ("secret", column_of("bool")),

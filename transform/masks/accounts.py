@@ -26,7 +26,7 @@ from transform.masks.base import (
     lossy,
     register,
 )
-from transform.masks.digits import WHOLE, CharactersMask, DigitsMask
+from transform.masks.digits import WHOLE, CharactersMask, build_digits
 from transform.masks.number import NoiseParams, build_noise
 from transform.masks.permutation import Characters
 
@@ -34,7 +34,7 @@ from transform.masks.permutation import Characters
 
 
 def _build_account(params: Params, build: Build) -> Mask:
-    return CharactersMask(build.prf) if build.column.base_type in TEXT else DigitsMask(build.prf, build.width)
+    return CharactersMask(build.prf) if build.column.base_type in TEXT else build_digits(build)
 
 
 register(

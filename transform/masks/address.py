@@ -248,9 +248,10 @@ def _coordinate(name: str, summary: str, axis: int, digits: int, example: str) -
     def build(params: GroupParams, build: Build) -> AnyMask:
         column = build.column
         precision = (column.typmod - 4) >> 16 & 0xFFFF if column.typmod >= 4 else None
-        if column.base_type == "numeric" and precision is not None and precision - (column.scale or 0) < digits:
+        scale = column.scale or 0
+        if column.base_type == "numeric" and precision is not None and not 0 <= scale <= precision - digits:
             raise BadInput(
-                f"a {name.partition('.')[2]} has {digits} digits before the point, and {column.type_name} holds fewer."
+                f"a {name.partition('.')[2]} has {digits} digits before the point, and {column.type_name} holds others."
             )
         return build_part(params, build, (one_address.city,), partial(Coordinate, axis=axis))
 

@@ -26,7 +26,7 @@ from transform.masks.base import (
     register,
 )
 from transform.masks.choosing import Lists, Which, base32, below, fixed_width, join, lanes, room
-from transform.masks.digits import WHOLE, DigitsMask
+from transform.masks.digits import WHOLE, build_digits
 from transform.masks.localised import LocaleParams, Localised, Spoken, in_locales, spoken
 from transform.masks.permutation import Characters
 from transform.masks.words import FIRST, LAST, Words, ending, numbers
@@ -214,7 +214,7 @@ class PermutedPhone(Mask):
 
 def _build_phone(params: PhoneParams, build: Build) -> AnyMask:
     if build.column.base_type in WHOLE:
-        return DigitsMask(build.prf, build.width)
+        return build_digits(build)
     if params.preserve_format:
         return PermutedPhone(build.prf)
     locales = spoken(params, build)

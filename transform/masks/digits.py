@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from capture.model import BadInput
 from transform.cmac import Prf
-from transform.masks.base import INTEGER, Mask
+from transform.masks.base import INTEGER, Build, Mask
 from transform.masks.permutation import Characters
 from transform.masks.slices import in_slices
 
@@ -81,6 +82,17 @@ class DigitsMask(Mask):
 
 def _padded(number: int) -> bytes:
     return b"%0*d" % (_MOST_DIGITS, number)
+
+
+def build_digits(build: Build) -> Mask:
+    """The mask for a column of whole numbers or numeric. Raises ``BadInput`` where not all digits of a number may be
+    any: those left of the point are zeros in numeric(3,-2), as those right of it are in numeric(2,5)."""
+    column = build.column
+    scale = column.scale or 0
+    digits = (column.typmod - 4) >> 16 & 0xFFFF if column.typmod >= 4 else scale
+    if scale < 0 or digits < scale:
+        raise BadInput(f"not every digit of {column.type_name} may be any, so they cannot be permuted.")
+    return DigitsMask(build.prf, build.width)
 
 
 class CharactersMask(Mask):
