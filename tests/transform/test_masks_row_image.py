@@ -22,7 +22,7 @@ from transform.masks.documents import Documents
 from transform.masks.image_values import ImageColumn
 
 GUESTS = TableName("public", "guests")
-DOCUMENT_MASK = Documents(Prf(bytes(16)))
+DOCUMENT_MASK = Documents(Prf(bytes(16)), "UTF8")
 
 
 class Joined(RowMask):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
+from itertools import product
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,13 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transform.cmac import Prf
+from transform.encodings import codec_of
 from transform.masks.permutation import Characters, feistel, permute_range, walk
 
 PRF = Prf(bytes(range(32)))
+# One letter, and two of all kinds; some are bytes of no encoding.
+BEYOND = [chr(point) for point in (*range(0x80, 0xD800), *range(0xE000, 0x11000), *range(0x1F300, 0x20100))]
+BEYOND += [one + two for one, two in product("éßłжΩアー山한م😀٣", BEYOND[:9000])]
 
 
-def permuted(values: list[bytes | None], prf: Prf = PRF) -> list[bytes | None]:
-    characters = Characters(pa.array(values, type=pa.binary()))
+def permuted(values: list[bytes | None], prf: Prf = PRF, encoding: str = "UTF8") -> list[bytes | None]:
+    characters = Characters(pa.array(values, type=pa.binary()), encoding)
     characters.permute(prf)
     out: list[bytes | None] = characters.column().to_pylist()
     return out
@@ -61,7 +68,8 @@ def test_a_walk_permutes_what_lies_within_bounds(low: int, high: int) -> None:
 
 @given(st.lists(st.none() | st.text(max_size=60), max_size=10))
 def test_the_form_of_text_is_kept(texts: list[str | None]) -> None:
-    """Digits stay digits, letters letters of their case, punctuation stays as it is, and UTF-8 stays UTF-8."""
+    """Digits stay digits, letters letters of their case, punctuation stays as it is, and UTF-8 stays UTF-8 of as many
+    bytes."""
     values = [None if text is None else text.encode() for text in texts]
     for text, value in zip(texts, permuted(values), strict=True):
         assert (text is None) == (value is None)
@@ -93,7 +101,7 @@ def test_bytes_that_are_no_text_pass(values: list[bytes]) -> None:
     [
         [b"%03d" % n for n in range(1000)],
         [b"%c%d" % (65 + n % 26, n // 26) for n in range(260)],
-        ["é".encode()[:1] + bytes([0x80 + n]) for n in range(64)],
+        [letters.encode() for letters in BEYOND],
         [b"12-%022d" % n for n in range(5000)],
         [b"abc" * 30 + b"%05d" % n for n in range(5000)],
     ],
@@ -122,3 +130,66 @@ def test_case_plays_no_part() -> None:
     upper, lower = permuted([b"SW1A 2AA", b"sw1a 2aa"])
     assert upper is not None
     assert upper.lower() == lower
+
+
+def test_letters_beyond_ascii_hide_among_many_of_their_kind() -> None:
+    """A script's letters become letters of that script and case, digits digits; of ideographs nothing is left to tell
+    which they were."""
+    out = {}
+    for text in (
+        "éüö",
+        "ÉÜÖ",
+        "łąż",
+        "жиш",
+        "ЖИШ",
+        "αβγ",
+        "アイウ",
+        "あいう",
+        "山田太郎",
+        "김철수",
+        "محمد",
+        "١٢٣",
+        "ß",
+    ):
+        made = [permuted([text.encode()], Prf(bytes([key]) * 16))[0] for key in range(200)]
+        out[text] = {letter for value in made if value is not None for letter in value.decode()}
+    assert {unicodedata.name(letter).split()[0] for letter in out["łąż"] | out["éüö"]} == {"LATIN"}
+    assert all(letter.islower() for letter in out["éüö"] | out["łąż"] | out["жиш"] | out["αβγ"])
+    assert all(letter.isupper() for letter in out["ÉÜÖ"] | out["ЖИШ"])
+    assert all(letter.isdecimal() for letter in out["١٢٣"])
+    assert {unicodedata.name(letter).split()[0] for letter in out["アイウ"]} == {"KATAKANA"}
+    assert len({ord(letter) >> 6 for letter in out["山田太郎"]}) > 250
+    assert min(ord(letter) for letter in out["山田太郎"]) >= 0x4E00
+    assert len({ord(letter) >> 6 for letter in out["김철수"]}) > 100
+    assert min(map(len, out.values())) >= 10
+
+
+def test_case_plays_no_part_beyond_ascii() -> None:
+    """What citext holds equal stays equal, and what it keeps apart it keeps apart."""
+    texts = ["".join(pair) for pair in product("àéîõüýłżѐжяωάա", repeat=2)]
+    small = [(value or b"").decode() for value in permuted([text.encode() for text in texts])]
+    capital = [(value or b"").decode() for value in permuted([text.upper().encode() for text in texts])]
+    assert [text.lower() for text in capital] == [text.lower() for text in small]
+    assert len({text.lower() for text in small}) == len(texts)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "LATIN2", "WIN1252", "WIN1251", "KOI8R", "EUC_JP", "EUC_KR", "EUC_CN"])
+def test_letters_stay_within_productions_encoding(encoding: str) -> None:
+    """What production holds becomes what it could hold, so that a copy in its encoding can."""
+    codec = codec_of(encoding)
+    held = [letter for letter in BEYOND if len(letter.encode(codec, "ignore")) in (1, 2, 3) and len(letter) == 1]
+    out = [(value or b"").decode() for value in permuted([letter.encode() for letter in held], encoding=encoding)]
+    assert "".join(out).encode(codec)
+    assert max(len(letter.encode(codec)) for letter in out) <= 3
+    assert sorted(out) == sorted(held)
+    assert sum(before != after for before, after in zip(held, out, strict=True)) > len(held) / 3
+
+
+def test_bytes_of_no_encoding_change_too() -> None:
+    """Letters of LATIN1 in a production in SQL_ASCII are bytes that no character begins with or goes on with."""
+    out = permuted(["Mütü é".encode("latin-1"), b"a\x93b", "é".encode()], encoding="SQL_ASCII")
+    assert all(value is not None for value in out)
+    assert out[0] is not None
+    assert not set(b"\xfc\xe9") & set(out[0])
+    assert out[1] is not None
+    assert out[1][1] >= 0x80

@@ -19,7 +19,7 @@ KEEP = mask_of("keep")
 
 def counted(documents: list[Any], paths: list[str], keys: list[str] | None = None) -> dict[str, int]:
     own = DocumentKeys({path: mask_of("email") for path in keys}, is_jsonb=True) if keys else None
-    mask = Documents(Prf(bytes(16)), dict.fromkeys(paths, KEEP), keys=own)
+    mask = Documents(Prf(bytes(16)), "UTF8", dict.fromkeys(paths, KEEP), keys=own)
     return unknown_leaves(mask, [json.dumps(document).encode() for document in documents])
 
 
@@ -60,7 +60,7 @@ def test_keys_that_are_data_are_not_shown() -> None:
 def test_what_is_counted_is_what_is_scrambled() -> None:
     """Leaves that change where every named one is kept are those that are counted."""
     document = {"a": "secret", "b": {"c": "hidden", "d": ["other", 123456]}, "e": "kept"}
-    mask = Documents(Prf(bytes(16)), {"$.e": KEEP, "$.b.c": KEEP})
+    mask = Documents(Prf(bytes(16)), "UTF8", {"$.e": KEEP, "$.b.c": KEEP})
     (out,) = masked(mask, [json.dumps(document).encode()])
     after = json.loads(out or b"")
     assert (after["e"], after["b"]["c"]) == ("kept", "hidden")

@@ -34,7 +34,7 @@ from transform.masks.permutation import Characters
 
 
 def _build_account(params: Params, build: Build) -> Mask:
-    return CharactersMask(build.prf) if build.column.base_type in TEXT else build_digits(build)
+    return CharactersMask(build.prf, build.encoding) if build.column.base_type in TEXT else build_digits(build)
 
 
 register(
@@ -67,15 +67,16 @@ class Bic(Mask):
     and is not written like one afterwards either.
     """
 
-    def __init__(self, prf: Prf) -> None:
+    def __init__(self, prf: Prf, encoding: str) -> None:
         self._prf = prf
+        self._encoding = encoding
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        bics = Characters(values)
+        bics = Characters(values, self._encoding)
         branches = self._permute(bics)
         # To leave the branch that it had for XXX is to leave the form; walk on until it is met again.
         while (again := branches[self._is_head_office(bics, branches)]).size:
-            few = Characters(bics.column().take(pa.array(again)))
+            few = Characters(bics.column().take(pa.array(again)), self._encoding)
             self._permute(few, walking=True)
             bics.data[bics.offsets[again][:, None] + np.arange(11)] = few.data.reshape(-1, 11)
             branches = again
@@ -113,7 +114,7 @@ register(
         summary="a bank's code of the same country and length; no two meet",
         types=TEXT,
         params=NoParams,
-        build=lambda params, build: Bic(build.prf),
+        build=lambda params, build: Bic(build.prf, build.encoding),
         uniqueness=injective,
         form=Form.KEPT,
         examples=(Example("DEUTDEFF"), Example("DEUTDEFFXXX")),

@@ -170,7 +170,7 @@ class PostcodeParams(GroupParams):
 
 def _build_postcode(params: PostcodeParams, build: Build) -> AnyMask:
     if params.preserve_format or (params.preserve_format is None and not members_of(params, build)):
-        return CharactersMask(build.prf)
+        return CharactersMask(build.prf, build.encoding)
 
     def make(prf: Prf, column: Column, locales: Spoken) -> Localised:
         return Composed(prf, column, locales.phrases(one_address.postcode)[0], locales, preserve_case=False)

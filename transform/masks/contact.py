@@ -185,11 +185,12 @@ class PermutedPhone(Mask):
     before and after, and within a form the digits are permuted: no two numbers meet.
     """
 
-    def __init__(self, prf: Prf) -> None:
+    def __init__(self, prf: Prf, encoding: str) -> None:
         self._prf = prf
+        self._encoding = encoding
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        phones = Characters(values)
+        phones = Characters(values, self._encoding)
         data = phones.data
         digits = np.flatnonzero(phones.digits)
         bounds = np.searchsorted(digits, phones.offsets)
@@ -216,7 +217,7 @@ def _build_phone(params: PhoneParams, build: Build) -> AnyMask:
     if build.column.base_type in WHOLE:
         return build_digits(build)
     if params.preserve_format:
-        return PermutedPhone(build.prf)
+        return PermutedPhone(build.prf, build.encoding)
     locales = spoken(params, build)
     return in_locales(FictionalPhone(build.prf, build.column, locales), locales)
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from capture.model import BadInput
 from transform.cmac import Prf
+from transform.encodings import NO_ENCODING
 from transform.masks.base import INTEGER, Build, Mask
 from transform.masks.permutation import Characters
 from transform.masks.slices import in_slices
@@ -34,7 +35,7 @@ class DigitsMask(Mask):
         self._longest = len(str(2 ** (width - 1)))
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        numbers = Characters(values)
+        numbers = Characters(values, NO_ENCODING)
         rows = np.flatnonzero(np.diff(numbers.offsets) >= self._longest)
         if values.null_count:  # which may lie over bytes
             rows = rows[np.asarray(values.is_valid())[rows]]
@@ -43,7 +44,7 @@ class DigitsMask(Mask):
         # To leave the integers of a width is to leave the form; walk on until they are met again.
         while (left := self._classes(numbers, rows) != meant).any():
             rows, meant = rows[left], meant[left]
-            few = Characters(numbers.column().take(pa.array(rows)))
+            few = Characters(numbers.column().take(pa.array(rows)), NO_ENCODING)
             self._permute(few)
             places = np.repeat(numbers.offsets[rows] - few.offsets[:-1], np.diff(few.offsets))
             numbers.data[places + np.arange(len(few.data))] = few.data
@@ -98,13 +99,14 @@ def build_digits(build: Build) -> Mask:
 class CharactersMask(Mask):
     """Permutes the digits and letters of text; what is neither stays."""
 
-    def __init__(self, prf: Prf) -> None:
+    def __init__(self, prf: Prf, encoding: str) -> None:
         self._prf = prf
+        self._encoding = encoding
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         return in_slices(values, self._apply)
 
     def _apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        characters = Characters(values)
+        characters = Characters(values, self._encoding)
         characters.permute(self._prf)
         return characters.column()

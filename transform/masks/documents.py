@@ -13,6 +13,7 @@ from pydantic import Field
 from capture.model import BadInput, Column
 from transform import jsontext
 from transform.cmac import Prf, binary_buffers
+from transform.encodings import NO_ENCODING
 from transform.jsonpath import Node, compile_paths
 from transform.masks.base import (
     JSON,
@@ -61,20 +62,20 @@ def _as_token(value: bytes | None, instead_of: bytes) -> bytes:
     return jsontext.quote(value)
 
 
-def scramble_texts(prf: Prf, texts: pa.BinaryArray) -> list[bytes]:
+def scramble_texts(prf: Prf, texts: pa.BinaryArray, encoding: str) -> list[bytes]:
     """Texts of the same length, with characters of the same classes."""
-    characters = Characters(texts)
+    characters = Characters(texts, encoding)
     characters.permute(prf, _STRINGS_TWEAK)
     scrambled: list[bytes] = characters.column().to_pylist()
     return scrambled
 
 
-def _scramble_strings(prf: Prf, tokens: list[bytes]) -> list[bytes]:
+def _scramble_strings(prf: Prf, tokens: list[bytes], encoding: str) -> list[bytes]:
     # Quotes are no characters that move, so they may stay around the text.
     escaped = [number for number, token in enumerate(tokens) if b"\\" in token]
     for number in escaped:
         tokens[number] = b'"%s"' % jsontext.unquote(tokens[number])
-    scrambled = scramble_texts(prf, pa.array(tokens, pa.binary()))
+    scrambled = scramble_texts(prf, pa.array(tokens, pa.binary()), encoding)
     for number in escaped:
         scrambled[number] = jsontext.quote(scrambled[number][1:-1])
     return scrambled
@@ -90,7 +91,7 @@ def _scramble_numbers(prf: Prf, tokens: list[bytes]) -> list[bytes]:
 def _digits_of(numbers: pa.BinaryArray) -> Characters:
     """The digits that may change: not the zeros that a number begins with, which say how small it is, and no
     exponent. The first digit behind those zeros does not become one."""
-    characters = Characters(numbers)
+    characters = Characters(numbers, NO_ENCODING)
     data, offsets = characters.data, characters.offsets
     lengths = np.diff(offsets)
     places = np.arange(len(data))
@@ -125,11 +126,13 @@ class Documents(Mask):
     def __init__(
         self,
         prf: Prf,
+        encoding: str,
         masks: Mapping[str, Mask] | None = None,
         unnamed: Mask | None = None,
         keys: DocumentKeys | None = None,
     ) -> None:
         self._prf = prf
+        self._encoding = encoding
         self._by_path = dict(masks or {})
         self._masks = list(self._by_path.values())
         self._unnamed = unnamed
@@ -138,7 +141,7 @@ class Documents(Mask):
 
     def __reduce__(self) -> tuple[type[Documents], tuple[object, ...]]:
         # The root may hold itself, many times over.
-        return Documents, (self._prf, self._by_path, self._unnamed, self.keys)
+        return Documents, (self._prf, self._encoding, self._by_path, self._unnamed, self.keys)
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         documents = values.to_pylist()
@@ -237,7 +240,7 @@ class Documents(Mask):
         is_string, is_boolean = kinds == _QUOTE, (kinds == ord("t")) | (kinds == ord("f"))
         strings, numbers = unnamed[is_string], unnamed[~is_string & ~is_boolean]
         if strings.size:
-            replace(strings, _scramble_strings(self._prf, those(strings)))
+            replace(strings, _scramble_strings(self._prf, those(strings), self._encoding))
         if numbers.size:
             replace(numbers, _scramble_numbers(self._prf, those(numbers)))
         if is_boolean.any():
@@ -311,7 +314,7 @@ def _key_masks(params: DocumentParams, build: Build) -> DocumentKeys | None:
 
 def _build_documents(params: DocumentParams, build: Build) -> Mask:
     masks = {path: build_nested(rule, build, path, f"the path {path!r}") for path, rule in params.paths.items()}
-    return Documents(build.prf, masks, build_unnamed(params.unnamed), _key_masks(params, build))
+    return Documents(build.prf, build.encoding, masks, build_unnamed(params.unnamed), _key_masks(params, build))
 
 
 register(

@@ -33,14 +33,15 @@ class Card(Mask):
     """Keeps the first digit (the network), the length and the separators; permutes the digits between the first
     and the check digit. With fewer than eight digits all are permuted."""
 
-    def __init__(self, prf: Prf) -> None:
+    def __init__(self, prf: Prf, encoding: str) -> None:
         self._prf = prf
+        self._encoding = encoding
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         return in_slices(values, self._apply)
 
     def _apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        cards = Characters(values)
+        cards = Characters(values, self._encoding)
         digits = np.flatnonzero(cards.digits)
         bounds = np.searchsorted(digits, cards.offsets)
         long = np.flatnonzero(np.diff(bounds) >= _LEAST_CARD)
@@ -77,7 +78,7 @@ register(
         summary="a card number of the same network and form; a valid one stays valid (Luhn)",
         types=TEXT,
         params=NoParams,
-        build=lambda params, build: Card(build.prf),
+        build=lambda params, build: Card(build.prf, build.encoding),
         uniqueness=injective,
         form=Form.KEPT,
         examples=(Example("4111 1111 1111 1111"),),
@@ -109,16 +110,17 @@ class Iban(Mask):
     permuted. Check digits that no IBAN has (00, 01, 99) stay as they are.
     """
 
-    def __init__(self, prf: Prf) -> None:
+    def __init__(self, prf: Prf, encoding: str) -> None:
         self._prf = prf
+        self._encoding = encoding
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         return in_slices(values, self._apply)
 
     def _apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        ibans = Characters(values)
+        ibans = Characters(values, self._encoding)
         data = ibans.data
-        signs = np.flatnonzero((ibans.radix != 0) & (data < 0x80))
+        signs = np.flatnonzero(ibans.radix)
         bounds = np.searchsorted(signs, ibans.offsets)
         counts = np.diff(bounds)
         rows = np.flatnonzero((counts >= _LEAST_IBAN) & (counts <= _MOST_IBAN))
@@ -159,7 +161,7 @@ register(
         summary="an account number of the same country and form; a valid one stays valid (mod 97)",
         types=TEXT,
         params=NoParams,
-        build=lambda params, build: Iban(build.prf),
+        build=lambda params, build: Iban(build.prf, build.encoding),
         uniqueness=injective,
         form=Form.KEPT,
         examples=(Example("GB82 WEST 1234 5698 7654 32"),),

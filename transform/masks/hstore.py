@@ -20,8 +20,9 @@ class Hstore(Mask):
     """Masks the values of the keys in ``masks``, and all others by ``unnamed``; without it those are scrambled, with
     their length and the classes of their characters kept. Keys stay, and so does NULL."""
 
-    def __init__(self, prf: Prf, masks: Mapping[bytes, Mask], unnamed: Mask | None = None) -> None:
+    def __init__(self, prf: Prf, encoding: str, masks: Mapping[bytes, Mask], unnamed: Mask | None) -> None:
         self._prf = prf
+        self._encoding = encoding
         self._masks = dict(masks)
         self._unnamed = unnamed
 
@@ -35,7 +36,7 @@ class Hstore(Mask):
                     places[self._masks.get(key, self._unnamed)].append((pairs or [], number))
         for mask, found in places.items():
             texts = pa.array([pairs[number][1] for pairs, number in found], pa.binary())
-            masked = scramble_texts(self._prf, texts) if mask is None else mask.apply(texts).to_pylist()
+            masked = scramble_texts(self._prf, texts, self._encoding) if mask is None else mask.apply(texts).to_pylist()
             for (pairs, number), text in zip(found, masked, strict=True):
                 pairs[number] = pairs[number][0], text
         return pa.array([None if pairs is None else hstoretext.write(pairs) for pairs in rows], pa.binary())
@@ -63,7 +64,7 @@ def _build_hstore(params: HstoreParams, build: Build) -> Mask:
     masks = {
         key.encode(): build_nested(rule, build, f"key {key}", f"the key {key!r}") for key, rule in params.keys.items()
     }
-    return Hstore(build.prf, masks, build_unnamed(params.unnamed))
+    return Hstore(build.prf, build.encoding, masks, build_unnamed(params.unnamed))
 
 
 register(

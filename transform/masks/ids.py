@@ -18,6 +18,7 @@ from pydantic import Field, StrictInt
 
 from capture.model import BadInput, Column, ServerFailed
 from transform.cmac import Prf, binary_buffers
+from transform.encodings import NO_ENCODING
 from transform.masks.base import (
     INTEGER,
     TEXT,
@@ -197,7 +198,7 @@ def _permute_beyond(prf: Prf, texts: list[bytes]) -> list[bytes]:
     out = list(texts)
     rows = list(range(len(out)))
     while rows:
-        numbers = Characters(pa.array([out[row] for row in rows], type=pa.binary()))
+        numbers = Characters(pa.array([out[row] for row in rows], type=pa.binary()), NO_ENCODING)
         first = numbers.offsets[:-1] + (numbers.data[numbers.offsets[:-1]] == ord("-"))
         numbers.radix[first], numbers.first[first] = 9, ord("1")
         numbers.permute(prf, tweak=_BEYOND)

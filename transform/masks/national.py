@@ -192,12 +192,13 @@ _TWEAK: Final = 1 << 40
 class National(Mask):
     """Permutes the numbers of the schemes of some locales, the first that fits, and the signs of all else."""
 
-    def __init__(self, prf: Prf, locales: Sequence[str]) -> None:
+    def __init__(self, prf: Prf, locales: Sequence[str], encoding: str) -> None:
         self._prf = prf
+        self._encoding = encoding
         self._locales = tuple(dict.fromkeys(locales))
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        text = Characters(values)
+        text = Characters(values, self._encoding)
         signs = np.flatnonzero(text.radix)
         bounds = np.searchsorted(signs, text.offsets)
         counts = np.diff(bounds)
@@ -228,9 +229,9 @@ class National(Mask):
 class NationalByColumn(RowMask):
     """The same in the locale that another column of the row names."""
 
-    def __init__(self, prf: Prf, locales: Sequence[str], column: str) -> None:
+    def __init__(self, prf: Prf, locales: Sequence[str], column: str, encoding: str) -> None:
         self.needs = (column,)
-        self._masks = [National(prf, [name]) for name in locales]
+        self._masks = [National(prf, [name], encoding) for name in locales]
         self._reader = Reader(tuple(locales))
 
     def apply_rows(self, values: pa.BinaryArray, siblings: Mapping[str, pa.BinaryArray]) -> pa.BinaryArray:
@@ -242,8 +243,8 @@ class NationalByColumn(RowMask):
 def _build_national(params: LocaleParams, build: Build) -> AnyMask:
     locales = spoken(params, build)
     if locales.column is None:
-        return National(build.prf, locales.names)
-    return NationalByColumn(build.prf, locales.names, locales.column)
+        return National(build.prf, locales.names, build.encoding)
+    return NationalByColumn(build.prf, locales.names, locales.column, build.encoding)
 
 
 def _national_uniqueness(params: LocaleParams, column: Column) -> Uniqueness:
@@ -278,7 +279,7 @@ register(
         summary="a number plate of the same form: digits become digits, letters letters",
         types=TEXT,
         params=NoParams,
-        build=lambda params, build: CharactersMask(build.prf),
+        build=lambda params, build: CharactersMask(build.prf, build.encoding),
         uniqueness=injective,
         form=Form.KEPT,
         examples=(Example("B-AB 1234"), Example("AB12 CDE")),

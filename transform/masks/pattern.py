@@ -71,8 +71,9 @@ class PatternMask(Mask):
     and letters permuted until it is of another form again, so that it meets none of the pattern's.
     """
 
-    def __init__(self, prf: Prf, pattern: str, *, ignores_case: bool) -> None:
+    def __init__(self, prf: Prf, pattern: str, encoding: str, *, ignores_case: bool) -> None:
         self._prf = prf
+        self._encoding = encoding
         self._folded = ignores_case
         places = parse_pattern(pattern)
         if ignores_case:
@@ -164,7 +165,7 @@ class PatternMask(Mask):
         return out
 
     def _permuted_characters(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        characters = Characters(values)
+        characters = Characters(values, self._encoding)
         characters.permute(self._prf)
         return characters.column()
 
@@ -214,7 +215,7 @@ def _build_pattern(params: PatternParams, build: Build) -> Mask:
     limit, length = room(build.column), len(parse_pattern(params.pattern))
     if limit is not None and limit < length:
         raise BadInput(f"the pattern has {length} characters, and {build.column.type_name} holds {limit}.")
-    return PatternMask(build.prf, params.pattern, ignores_case=build.column.base_type == "citext")
+    return PatternMask(build.prf, params.pattern, build.encoding, ignores_case=build.column.base_type == "citext")
 
 
 register(

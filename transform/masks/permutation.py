@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transform.cmac import Bytes, Prf, binary_buffers
+from transform.masks.alphabets import Letters
 
 Numbers = npt.NDArray[np.uint64]
 
@@ -77,11 +78,10 @@ def _table(*classes: tuple[int, int]) -> Bytes:
     return table
 
 
-# How many characters there are in a byte's class; 0 for those that stay: punctuation, and the first bytes of a UTF-8
-# sequence. The last byte of a sequence may be any of 64, and the sequence stays valid.
-_RADIX: Final = _table((ord("0"), 10), (ord("A"), 26), (ord("a"), 26), (0x80, 64))
+# How many characters there are in a byte's class; 0 for those that stay, and for the bytes of letters beyond ASCII.
+_RADIX: Final = _table((ord("0"), 10), (ord("A"), 26), (ord("a"), 26))
 _FIRST: Final = np.zeros(256, dtype=np.uint8)
-for _first in (ord("0"), ord("A"), ord("a"), 0x80):
+for _first in (ord("0"), ord("A"), ord("a")):
     _FIRST[_first : _first + _RADIX[_first]] = _first
 
 
@@ -90,23 +90,22 @@ class Characters:
 
     ``data`` (d,) is the column's bytes from ``offsets`` (n + 1, from 0) on, a copy to be written to. ``radix`` (d,)
     says how many characters each may become, counted from ``first`` (d,); those with radix 0 stay. By default
-    digits become digits, letters become letters of their case, also beyond ASCII, and all else stays; masks narrow
-    that. A permutation stays one as long as what they narrow by is told by the characters that stay.
+    digits become digits, letters become letters of their case, and all else stays; masks narrow that. A permutation
+    stays one as long as what they narrow by is told by the characters that stay.
+
+    ``letters`` are those beyond ASCII, as far as there are any and ``encoding``, production's, holds them. Their bytes
+    have radix 0, and they move with the others.
     """
 
-    def __init__(self, values: pa.BinaryArray) -> None:
+    def __init__(self, values: pa.BinaryArray, encoding: str) -> None:
         offsets, data = binary_buffers(values)
         self.offsets: npt.NDArray[np.int64] = (offsets - offsets[0]).astype(np.int64)
         self.data: Bytes = data[offsets[0] : offsets[-1]].copy()
         self.radix: Bytes = _RADIX.take(self.data)
         self.first: Bytes = _FIRST.take(self.data)
         self._values = values
-        beyond = self.radix == 64
-        if beyond.any():
-            # Of a UTF-8 sequence only the last byte moves: the one that no other of its value continues.
-            continued = np.append(beyond[1:], False)
-            continued[self.offsets[1:][self.offsets[1:] > 0] - 1] = False
-            self.radix[beyond & continued] = 0
+        high = np.flatnonzero(self.data >= 0x80)
+        self.letters = Letters(self.data, self.offsets, high, encoding) if high.size else None
 
     @property
     def digits(self) -> npt.NDArray[np.bool_]:
@@ -120,8 +119,13 @@ class Characters:
         Up to 20 of a value are permuted as one number; more are cut into pieces of equal size first. The case of
         letters plays no part.
         """
-        moving = np.flatnonzero(self.radix != 0)
-        radix, first = self.radix.take(moving), self.first.take(moving)
+        every = self.radix
+        if self.letters is not None:
+            every = every.copy()
+            every[self.letters.places] = self.letters.radix
+            self.letters.lay(self.data)
+        moving = np.flatnonzero(every != 0)
+        radix, first = every.take(moving), self.first.take(moving)
         counts = np.diff(np.searchsorted(moving, self.offsets))
         pieces = -(-counts // _TOGETHER)
         # The piece's number in its value; it and the value's count of characters decide the piece's size.
@@ -150,6 +154,8 @@ class Characters:
             symbol[:] = number - rest * base
             number = rest
         self.data[moving] = np.ascontiguousarray(symbols.T).reshape(-1).take(inside) + first
+        if self.letters is not None:
+            self.letters.write(self.data)
 
     def column(self) -> pa.BinaryArray:
         """The column as it is now; NULL where it was NULL."""

@@ -105,16 +105,17 @@ class RowImage(RowMask):
         named_by: tuple[str | None, str | None],
         *,
         base_type: str,
+        encoding: str,
     ) -> None:
         self._tables = tables
         self._table = table
         self._schema_column, self._table_column = named_by
         self._is_hstore = base_type == _HSTORE
         # What no rule decides may have keys that are data. Those of an image are its table's columns.
-        keys = CharactersMask(prf)
+        keys = CharactersMask(prf, encoding)
         is_jsonb = base_type == "jsonb"
-        self._unknown = Documents(prf, keys=DocumentKeys({"$..*": keys}, is_jsonb=is_jsonb))
-        self._values = Documents(prf, keys=DocumentKeys({"$": keys, "$..*": keys}, is_jsonb=is_jsonb))
+        self._unknown = Documents(prf, encoding, keys=DocumentKeys({"$..*": keys}, is_jsonb=is_jsonb))
+        self._values = Documents(prf, encoding, keys=DocumentKeys({"$": keys, "$..*": keys}, is_jsonb=is_jsonb))
         self.needs = () if table is not None else tuple(name for name in named_by if name is not None)
 
     def apply_rows(self, values: pa.BinaryArray, siblings: Mapping[str, pa.BinaryArray]) -> pa.BinaryArray:
@@ -198,7 +199,7 @@ def _named_by(params: RowImageParams, build: Build) -> tuple[str | None, str | N
 def _build_row_image(params: RowImageParams, build: Build) -> RowMask:
     table = None if params.table is None else TableName.parse(params.table)
     named_by = (None, None) if table is not None else _named_by(params, build)
-    return RowImage(build.prf, build.tables, table, named_by, base_type=build.column.base_type)
+    return RowImage(build.prf, build.tables, table, named_by, base_type=build.column.base_type, encoding=build.encoding)
 
 
 register(

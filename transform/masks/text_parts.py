@@ -175,7 +175,7 @@ register(
 
 
 def _build_scramble(params: NoParams, build: Build) -> Mask:
-    return CharactersMask(build.prf)
+    return CharactersMask(build.prf, build.encoding)
 
 
 register(
@@ -189,7 +189,7 @@ register(
         uniqueness=injective,
         form=Form.KEPT,
         examples=(Example("Room 12, Keller"), Example("Żółć")),
-        notes="Digits become digits, letters become letters of their case, and all else stays; beyond ASCII, a letter "
-        "may become another sign of its alphabet. A value without letters and digits stays.",
+        notes="Digits become digits, letters become letters of their script and case, and all else stays. A value "
+        "without letters and digits stays.",
     )
 )

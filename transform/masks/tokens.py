@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from capture.model import ServerFailed
 from transform.cmac import Bytes, Prf, binary_buffers
+from transform.masks.alphabets import MOST_RADIX
 from transform.masks.base import TEXT, Build, Example, Form, Group, Mask, MaskKind, NoParams, register, tagged
 from transform.masks.choosing import fold_case, merge
 from transform.masks.ids import HEX_VALUE, LOWER_HEX
@@ -22,28 +23,27 @@ Positions: TypeAlias = npt.NDArray[np.int64]
 # So many bits of a tag keep two values apart; what holds fewer is permuted instead.
 _ENOUGH: Final = 60
 
-# The classes of characters by their byte, and what each may become. Those of class 0 stay: they part a secret's pieces,
-# or begin a character beyond ASCII, of which the last byte changes.
+# The classes of characters by their byte, and what each may become; those of class 0 stay: they part a secret's pieces.
+# Behind them, the digits that stand for letters beyond ASCII, by their radix.
 _ALPHABETS: Final = (
     b"",
     b"0123456789",
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
     b"abcdefghijklmnopqrstuvwxyz",
     b"!\"#%&'()*;<>?@[\\]^`{|}~",
-    bytes(range(0x80, 0xC0)),
     b"0123456789abcdef",
     b"0123456789ABCDEF",
+    *(bytes(range(radix)) for radix in range(MOST_RADIX + 1)),
 )
-_DIGIT, _CAPITAL, _SMALL, _SIGN, _BEYOND, _SMALL_HEX, _CAPITAL_HEX = range(1, len(_ALPHABETS))
+_DIGIT, _CAPITAL, _SMALL, _SIGN, _SMALL_HEX, _CAPITAL_HEX, _BEYOND = range(1, 8)
 _CLASS: Final = np.zeros(256, dtype=np.uint8)
-for _number in (_DIGIT, _CAPITAL, _SMALL, _SIGN, _BEYOND):
+for _number in (_DIGIT, _CAPITAL, _SMALL, _SIGN):
     _CLASS[list(_ALPHABETS[_number])] = _number
 _RADIX: Final = np.array([len(alphabet) for alphabet in _ALPHABETS], dtype=np.uint8)
 # Rounded down, in parts of a bit: sums of fractions would depend on what was summed before.
 _UNIT: Final = 1024
 _BITS: Final = (np.log2(np.maximum(_RADIX, 1)) * _UNIT).astype(np.int64)
-_MOST_SYMBOLS: Final = 64
-_SYMBOL: Final = np.array([list(alphabet.ljust(_MOST_SYMBOLS, b"\0")) for alphabet in _ALPHABETS], dtype=np.uint8)
+_SYMBOL: Final = np.array([list(alphabet.ljust(MOST_RADIX, b"\0")) for alphabet in _ALPHABETS], dtype=np.uint8)
 # What tells hexadecimal digits, counted in one number: capitals, small letters, and what no such digit is.
 _COUNT_BITS: Final = 21
 _COUNT: Final = (1 << _COUNT_BITS) - 1
@@ -71,8 +71,9 @@ class Secret(Mask):
     of less than 60 bits is permuted instead, so that no two short ones meet.
     """
 
-    def __init__(self, prf: Prf, *, ignores_case: bool) -> None:
+    def __init__(self, prf: Prf, encoding: str, *, ignores_case: bool) -> None:
         self._prf = prf
+        self._encoding = encoding
         self._folded = ignores_case
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
@@ -81,9 +82,10 @@ class Secret(Mask):
         return in_slices(values, self._apply)
 
     def _apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        secrets = Characters(values)
+        secrets = Characters(values, self._encoding)
         classes = _CLASS.take(secrets.data)
-        classes[(classes == _BEYOND) & (secrets.radix == 0)] = 0
+        if secrets.letters is not None:
+            classes[secrets.letters.places] = _BEYOND + secrets.letters.radix
         self._find_hexadecimal(secrets, classes)
         long = _sums(_BITS.take(classes), secrets.offsets) >= _ENOUGH * _UNIT
         short = np.flatnonzero(~long)
@@ -119,11 +121,15 @@ class Secret(Mask):
         places = np.repeat(first * _DRAWS_IN_BLOCK - np.cumsum(counts) + counts, counts) + np.arange(len(moving))
         kinds = classes.take(moving)
         drawn = draws.take(places).astype(np.uint32) * _RADIX.take(kinds) >> 16
-        secrets.data[moving] = _SYMBOL.take(drawn + kinds.astype(np.uint32) * _MOST_SYMBOLS)
+        if secrets.letters is not None:
+            secrets.letters.lay(secrets.data)
+        secrets.data[moving] = _SYMBOL.take(drawn + kinds.astype(np.uint32) * MOST_RADIX)
+        if secrets.letters is not None:
+            secrets.letters.write(secrets.data)
         return secrets.column()
 
     def _permute(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        secrets = Characters(values)
+        secrets = Characters(values, self._encoding)
         signs = np.flatnonzero(_CLASS.take(secrets.data) == _SIGN)
         secrets.data[signs] = _OF_SIGN.take(secrets.data[signs])
         secrets.radix[signs], secrets.first[signs] = len(_ALPHABETS[_SIGN]), 0
@@ -180,7 +186,7 @@ class SecretBytes(Mask):
 def _build_secret(params: NoParams, build: Build) -> Mask:
     if build.column.base_type == "bytea":
         return SecretBytes(build.prf)
-    return Secret(build.prf, ignores_case=build.column.base_type == "citext")
+    return Secret(build.prf, build.encoding, ignores_case=build.column.base_type == "citext")
 
 
 register(

@@ -58,13 +58,14 @@ class ScrambledVector(Mask):
     """Each lexeme becomes another of the same length and classes of characters, alike wherever it stands; positions
     and weights stay."""
 
-    def __init__(self, prf: Prf) -> None:
+    def __init__(self, prf: Prf, encoding: str) -> None:
         self._prf = prf
+        self._encoding = encoding
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         vectors = [None if value is None else _parse(value) for value in values.to_pylist()]
         lexemes = [lexeme for vector in vectors for lexeme in vector or ()]
-        scrambled = iter(scramble_texts(self._prf, pa.array(lexemes, pa.binary())) if lexemes else ())
+        scrambled = iter(scramble_texts(self._prf, pa.array(lexemes, pa.binary()), self._encoding) if lexemes else ())
         return pa.array(
             [
                 None
@@ -110,7 +111,7 @@ class SearchVectorParams(Params):
 
 def _build_search_vector(params: SearchVectorParams, build: Build) -> AnyMask:
     if not params.sources:
-        return ScrambledVector(build.prf)
+        return ScrambledVector(build.prf, build.encoding)
     for name in params.sources:
         shape = build.row.get(name)
         if shape is None:

@@ -40,10 +40,10 @@ class Url(TextMask):
     """``https://example.com/k3v9x2m8q1tza``, or ``https://k3v9x2m8q1tza.example.com`` and a path of the original's
     form. What does not fit goes: the path's end, the scheme, and last the domain."""
 
-    def __init__(self, prf: Prf, column: Column, *, preserve_format: bool, only_bytes: bool) -> None:
+    def __init__(self, prf: Prf, column: Column, encoding: str, *, preserve_format: bool) -> None:
         super().__init__(prf, column)
         self._preserve_format = preserve_format
-        self._only_bytes = only_bytes
+        self._encoding = encoding
         self._bare = _TAG + 1 + len(_DOMAIN)
         self._has_domain = self._room is None or self._room >= self._bare
         self._has_scheme = self._room is None or self._room >= self._bare + _LONGEST
@@ -92,12 +92,13 @@ class Url(TextMask):
         paths = pa.BinaryArray.from_buffers(
             pa.binary(), len(values), [None, pa.py_buffer(starts), pa.py_buffer(data[taken])]
         )
-        signs = Characters(paths)
+        signs = Characters(paths, self._encoding)
         signs.permute(self._prf)
         return signs.column()
 
     def _cut(self, written: pa.BinaryArray) -> pa.BinaryArray:
-        if self._room is not None and self._only_bytes:
+        if self._room is not None and self._encoding == NO_ENCODING:
+            # Without an encoding, a production counts bytes, which need not be UTF-8.
             return pc.binary_slice(written, 0, self._room)
         return self.fit(written, pc.max(pc.binary_length(written)).as_py() or 0)
 
@@ -109,9 +110,7 @@ def _build_url(params: UrlParams, build: Build) -> Mask:
             f"masked addresses need {_TAG} characters in a unique column, and {build.column.type_name} holds {limit}.",
             hint="Widen the column, or choose a mask that permutes, such as text.scramble.",
         )
-    # Without an encoding, a production counts bytes, which need not be UTF-8.
-    only_bytes = build.encoding == NO_ENCODING
-    return Url(build.prf, build.column, preserve_format=params.preserve_format, only_bytes=only_bytes)
+    return Url(build.prf, build.column, build.encoding, preserve_format=params.preserve_format)
 
 
 def _url_uniqueness(params: UrlParams, column: Column) -> Uniqueness:
