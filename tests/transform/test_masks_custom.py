@@ -136,16 +136,33 @@ def test_values_of_production_are_tried_too(module: Write, tmp_path: Path) -> No
     ("body", "said"),
     [
         ("def f(values, keyed): raise ValueError(values)", "raised ValueError"),
-        ("def f(values, keyed): return values[1:]", "gave no list"),
         ("def f(values, keyed): return None", "gave no list"),
         ("def f(values, keyed): return tuple(values)", "gave no list"),
+        ("def f(values, keyed): return values[1:]", "gave no list"),
+        ("def f(values): return values", "raised TypeError"),
+        ("def f(values, keyed): return [v.upper() for v in values]", "raised AttributeError"),
+    ],
+)
+def test_what_a_function_does_wrong_with_every_column_is_told_at_once(
+    module: Write, tmp_path: Path, body: str, said: str
+) -> None:
+    """One that takes no NULLs, or that has another form, is the rules' mistake."""
+    with pytest.raises(BadInput, match=said) as caught:
+        custom_of(module(body), tmp_path)
+    assert "NULL" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("def f(values, keyed): return [10 // len(v[7:]) for v in values]", "raised ZeroDivisionError"),
+        ("def f(values, keyed): return values[1:]", "gave no list"),
         ("def f(values, keyed): return [v and v.encode() for v in values]", "gave a bytes"),
         ("def f(values, keyed): return [v and len(v) for v in values]", "gave a int"),
         ("def f(values, keyed): return [v and v * 20 for v in values]", "does not hold"),
         ("def f(values, keyed): return [v and v[:3] + chr(0) for v in values]", "does not hold"),
         ("def f(values, keyed): return [v and chr(0x142) for v in values]", "does not hold"),
         ("def f(values, keyed): return [None for v in values]", "NOT NULL"),
-        ("def f(values): return values", "raised TypeError"),
     ],
 )
 def test_what_a_function_does_wrong_stops_the_run(module: Write, tmp_path: Path, body: str, said: str) -> None:

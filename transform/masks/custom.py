@@ -231,6 +231,11 @@ def _build_custom(params: CustomParams, build: Build) -> Mask:
             f"the function {params.function} is for {', '.join(params.types)}, and the column is {column.base_type}."
         )
     mask = Custom(build.prf, column, params.function, build.folder, params.params, build.encoding)
+    # What it does wrong with NULLs alone, it does wrong in any column.
+    try:
+        mask.apply(pa.nulls(0 if column.not_null else 2, pa.binary()))
+    except ServerFailed as error:
+        raise BadInput(f"{error.message.removesuffix('.')}, when all values are NULL.", hint=error.hint) from None
     # It may well fail for values that are not its column's; those of production will tell.
     with suppress(ServerFailed):
         check_purity(mask, _samples(column))
