@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -13,7 +13,13 @@ from capture.model import ServerFailed
 from transform import hstoretext
 from transform.cmac import Prf
 from transform.masks.base import Build, Example, Form, Group, Mask, MaskKind, Params, lossy, register
+from transform.masks.basic import Keep
 from transform.masks.documents import build_nested, build_unnamed, scramble_texts
+
+_NULL: Final = b"NULL"
+# What is done with a value: the number of its key's mask, or one of these.
+_UNNAMED: Final = -1
+_STAYS: Final = -2
 
 
 class Hstore(Mask):
@@ -23,30 +29,63 @@ class Hstore(Mask):
     def __init__(self, prf: Prf, encoding: str, masks: Mapping[bytes, Mask], unnamed: Mask | None) -> None:
         self._prf = prf
         self._encoding = encoding
-        self._masks = dict(masks)
+        self._masks = list(masks.values())
         self._unnamed = unnamed
+        self._actions = {
+            key: _STAYS if type(mask) is Keep else number for number, (key, mask) in enumerate(masks.items())
+        }
+        self._other = _STAYS if type(unnamed) is Keep else _UNNAMED
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        rows = [None if value is None else _parse(value) for value in values.to_pylist()]
-        # For each mask (None scrambles), where the values that it gets stand.
-        places: dict[Mask | None, list[tuple[list[hstoretext.Pair], int]]] = defaultdict(list)
-        for pairs in rows:
-            for number, (key, text) in enumerate(pairs or ()):
-                if text is not None:
-                    places[self._masks.get(key, self._unnamed)].append((pairs or [], number))
-        for mask, found in places.items():
-            texts = pa.array([pairs[number][1] for pairs, number in found], pa.binary())
-            masked = scramble_texts(self._prf, texts, self._encoding) if mask is None else mask.apply(texts).to_pylist()
-            for (pairs, number), text in zip(found, masked, strict=True):
-                pairs[number] = pairs[number][0], text
-        return pa.array([None if pairs is None else hstoretext.write(pairs) for pairs in rows], pa.binary())
+        # Values of a column have much the same keys: what is to be done with theirs is found once.
+        known: dict[tuple[bytes, ...], list[int]] = {}
+        cut: list[list[bytes] | None] = []
+        tokens: list[bytes] = []
+        actions: list[int] = []
+        try:
+            for value in values.to_pylist():
+                parts = None if value is None else hstoretext.cut(value)
+                cut.append(parts)
+                if parts is None:
+                    continue
+                leads = tuple(parts[1::3])
+                found = known.get(leads)
+                if found is None:
+                    keys = hstoretext.keys_of(leads)
+                    found = known[leads] = [self._actions.get(key, self._other) for key in keys]
+                actions += found
+                tokens += parts[2::3]
+        except ValueError:
+            raise ServerFailed("a value of an hstore column is not the text of an hstore.") from None
+        self._mask(tokens, actions)
+        masked: list[bytes | None] = []
+        start = 0
+        for pieces in cut:
+            if pieces is None:
+                masked.append(None)
+                continue
+            end = start + len(pieces) // 3
+            pieces[2::3] = tokens[start:end]
+            masked.append(b"".join(pieces))
+            start = end
+        return pa.array(masked, pa.binary())
 
-
-def _parse(value: bytes) -> list[hstoretext.Pair]:
-    try:
-        return hstoretext.parse(value)
-    except ValueError:
-        raise ServerFailed("a value of an hstore column is not the text of an hstore.") from None
+    def _mask(self, tokens: list[bytes], actions: list[int]) -> None:
+        rows: dict[int, list[int]] = defaultdict(list)
+        for row, (action, token) in enumerate(zip(actions, tokens, strict=True)):
+            if action != _STAYS and token != _NULL:
+                rows[action].append(row)
+        for action, those in rows.items():
+            mask = self._unnamed if action == _UNNAMED else self._masks[action]
+            found = [tokens[row] for row in those]
+            if mask is None:
+                # Neither quotes nor what is escaped move, so they may stay where they are.
+                made = scramble_texts(self._prf, pa.array(found, pa.binary()), self._encoding)
+            else:
+                texts = mask.apply(pa.array(map(hstoretext.unquote, found), pa.binary())).to_pylist()
+                made = [_NULL if text is None else hstoretext.quote(text) for text in texts]
+            for row, token in zip(those, made, strict=True):
+                tokens[row] = token
 
 
 class HstoreParams(Params):
