@@ -12,7 +12,7 @@ order. Letters are lowered as Unicode says; a database with the locale C lowers 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 # By lexeme its positions, each with its weight, which is empty for D.
@@ -52,7 +52,7 @@ def lexemes_in(text: str, weight: bytes = b"") -> Lexemes:
     found: Lexemes = {}
     position = 0
     for token in _tokens(text):
-        lexeme = "".join(map(_lowered, token)).encode()
+        lexeme = (token.lower() if token.isascii() else "".join(map(_lowered, token))).encode()
         if len(lexeme) > _LONGEST:
             continue
         position += 1
@@ -102,22 +102,29 @@ def concatenated(vectors: Iterable[Lexemes]) -> Lexemes:
 
 # --------------------------------------------------------------------------------------------- text of vectors
 
-_LEXEME: Final = re.compile(rb"'((?:[^'\\]|''|\\\\)*+)'(?::([0-9ABC,]+))?(?: |\Z)", re.DOTALL)
-_PLACE: Final = re.compile(rb"([0-9]+)([ABC]?)")
+_LEXEME: Final = re.compile(rb"'((?:[^'\\]|''|\\\\)*+)'(:[0-9ABC,]+)?(?: (?=')|\Z)", re.DOTALL)
 
 
-def parse(value: bytes) -> Lexemes:
-    """Read what PostgreSQL prints. Raises ``ValueError``, without the value, if it is no tsvector."""
-    found: Lexemes = {}
-    position = 0
-    while position < len(value):
-        match = _LEXEME.match(value, position)
-        if match is None:
-            raise ValueError("not the text of a tsvector")
-        lexeme = match[1].replace(b"''", b"'").replace(b"\\\\", b"\\")
-        found[lexeme] = [(int(place), weight) for place, weight in _PLACE.findall(match[2] or b"")]
-        position = match.end()
-    return found
+def cut(value: bytes) -> list[bytes]:
+    """The text cut so that, from index 1 on, each third piece is a lexeme as it is written, and the next one its places
+    with the colon before them, or None; the others are empty. Raises ``ValueError``, without the value, if it is no
+    tsvector."""
+    parts = _LEXEME.split(value)
+    if any(parts[::3]):
+        raise ValueError("not the text of a tsvector")
+    return parts
+
+
+def join(lexemes: Sequence[bytes], places: Sequence[bytes | None]) -> bytes:
+    """The text of lexemes as they are written, each with its places as they are."""
+    every = b"".join(lexemes)
+    is_plain = b"'" not in every and b"\\" not in every
+    ordered = sorted(zip(lexemes, places, strict=True), key=None if is_plain else _unescaped)
+    return b" ".join([b"'%s'%s" % (lexeme, place or b"") for lexeme, place in ordered])
+
+
+def _unescaped(lexeme: tuple[bytes, bytes | None]) -> bytes:
+    return lexeme[0].replace(b"''", b"'").replace(b"\\\\", b"\\")
 
 
 def write(lexemes: Mapping[bytes, list[tuple[int, bytes]]]) -> bytes:

@@ -63,23 +63,25 @@ class ScrambledVector(Mask):
         self._encoding = encoding
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
-        vectors = [None if value is None else _parse(value) for value in values.to_pylist()]
-        lexemes = [lexeme for vector in vectors for lexeme in vector or ()]
-        scrambled = iter(scramble_texts(self._prf, pa.array(lexemes, pa.binary()), self._encoding) if lexemes else ())
-        return pa.array(
-            [
-                None
-                if vector is None
-                else tsvectortext.write(dict(zip([next(scrambled) for _ in vector], vector.values(), strict=True)))
-                for vector in vectors
-            ],
-            pa.binary(),
-        )
+        vectors = [None if value is None else _cut(value) for value in values.to_pylist()]
+        # Quotes and backslashes do not move, so lexemes may stay as they are written.
+        lexemes = [lexeme for vector in vectors if vector is not None for lexeme in vector[1::3]]
+        scrambled = scramble_texts(self._prf, pa.array(lexemes, pa.binary()), self._encoding)
+        masked: list[bytes | None] = []
+        start = 0
+        for vector in vectors:
+            if vector is None:
+                masked.append(None)
+                continue
+            end = start + len(vector) // 3
+            masked.append(tsvectortext.join(scrambled[start:end], vector[2::3]))
+            start = end
+        return pa.array(masked, pa.binary())
 
 
-def _parse(value: bytes) -> tsvectortext.Lexemes:
+def _cut(value: bytes) -> list[bytes]:
     try:
-        return tsvectortext.parse(value)
+        return tsvectortext.cut(value)
     except ValueError:
         raise ServerFailed("a value of a tsvector column is not the text of a tsvector.") from None
 
