@@ -125,6 +125,13 @@ class Binder:
         for table in catalog.tables.values():
             if table.partition_key is not None:
                 self._divided[root_of(catalog, table.name)].append(table.partition_key)
+        # A partition may demand what its root does not.
+        self._filled_parts = {
+            ColumnName(table.root, shape.name): table.name
+            for table in catalog.tables.values()
+            for shape in table.columns
+            if table.root is not None and shape.not_null
+        }
         self._written: dict[str, dict[str, ColumnName]] = {}
         self._sequences: dict[ColumnName, list[Sequence]] = defaultdict(list)
         for sequence in catalog.sequences:
@@ -177,6 +184,10 @@ class Binder:
         self._check_encoding(decision)
         if decision.rule.mask == NULL and decision.shape.not_null:
             self._refuse(decision, FindingKind.NOT_NULL, BadInput("null cannot be the rule of a NOT NULL column."))
+        elif decision.rule.mask == NULL and decision.column in self._filled_parts:
+            part = self._filled_parts[decision.column]
+            message = f"null cannot be its rule: the column is NOT NULL in the partition {part}."
+            self._refuse(decision, FindingKind.NOT_NULL, BadInput(message))
         if len(self.findings) == known:
             self._check_keys(decision, kind, params)
         if len(self.findings) > known:
@@ -382,8 +393,9 @@ class Binder:
         except ValidationError:
             return  # told as a parameter
         for sequence in self._sequences[decision.column]:
-            if sequence.increment > 0 and sequence.maximum < floor:
-                message = f"the sequence {sequence.name} ends at {sequence.maximum}, below the masked ids' upper half."
+            if sequence.increment > 0 and sequence.maximum <= floor:
+                message = f"the sequence {sequence.name} ends at {sequence.maximum}, "
+                message += f"and a copy's own ids begin above {floor}."
                 hint = f"Say how far ids go: range: [{sequence.minimum}, {sequence.maximum}]."
                 self._refuse(decision, FindingKind.PARAMETERS, BadInput(message, hint=hint))
 

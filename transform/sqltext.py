@@ -89,6 +89,55 @@ def reading(sql: str, column: str) -> Reading:
     return Reading.UNKNOWN
 
 
+def fillings(sql: str) -> tuple[str, ...] | None:
+    """The values that an expression gives for NULL, as they are written; None if one of them is computed."""
+    tree = parse(sql)
+    found: list[str] = []
+    for node in tree.find_all(exp.Coalesce) if tree is not None else ():
+        for other in node.expressions:
+            written = other.unnest()
+            while isinstance(written, exp.Cast):
+                written = written.this.unnest()
+            if not isinstance(written, exp.Literal):
+                return None
+            found.append(written.this)
+    return tuple(found)
+
+
+def chooses(predicate: str, column: str, *, nulls: bool) -> bool:
+    """Whether masked values of a column may choose rows by a predicate that original ones do not: not where it only
+    asks whether the value is NULL, since a value masks to a value. Where all become NULL (``nulls``) it must choose
+    those that have one, and hold of no more rows than before."""
+    if not nulls:
+        return mentions(_without_null_tests(predicate, column), column)
+    tree = parse(predicate)
+    if tree is None:
+        return mentions(predicate, column)
+    waiting = [tree.unnest()]
+    while waiting:
+        node = waiting.pop().unnest()
+        if isinstance(node, exp.And | exp.Or):
+            waiting += [node.this, node.expression]
+        elif not _asks_for_value(node, column) and mentions(node.sql(_DIALECT), column):
+            return True
+    return False
+
+
+def _asks_for_value(node: exp.Expr, column: str) -> bool:
+    """Whether it is ``column IS NOT NULL``."""
+    test = node.this.unnest() if isinstance(node, exp.Not) else node
+    is_negated = isinstance(node, exp.Not) != bool(test.args.get("negate"))
+    if not isinstance(test, exp.Is) or not isinstance(test.expression, exp.Null) or not is_negated:
+        return False
+    asked = test.this.unnest()
+    return isinstance(asked, exp.Column) and asked.name == column
+
+
+def _without_null_tests(predicate: str, column: str) -> str:
+    test = r"IS\s+(?:NOT\s+)?NULL"
+    return re.sub(rf'(?<![\w$"])"?{re.escape(column)}"?\s+{test}', "", predicate, flags=re.IGNORECASE)
+
+
 _ORDER: Final = list(Reading)
 
 

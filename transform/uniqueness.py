@@ -19,13 +19,16 @@ from capture.model import BadInput, Catalog, Column, ColumnName, Index, Table
 from transform.coverage import Decision
 from transform.domains import root_of
 from transform.masks.base import ANY, MASKS, TEXT, MaskKind, Params, Uniqueness
+from transform.masks.ids import permutes_to
 from transform.rules import KEEP, NULL
-from transform.sqltext import Reading, mentions, reading
+from transform.sqltext import Reading, chooses, fillings, mentions, reading
 
 _EQUALITY: Final = "="
 # Whether two values are equal is all that they ask.
 _OF_EQUALITY: Final = frozenset({_EQUALITY, "<>"})
 _CITEXT: Final = "citext"
+_INTEGER_PERMUTATION: Final = "id.int"
+_CANONICAL: Final = re.compile(r"0|-?[1-9][0-9]*")
 
 
 class Uniques:
@@ -131,6 +134,10 @@ class _Keys:
         if Reading.UNKNOWN in readings:
             message = f"{self.what} compares what is computed from it, which the mask {kind.name} may make equal."
             return BadInput(message, hint="Use keep or null.")
+        if Reading.FILLED in readings and _may_give_filling(decision, kind, uniqueness, computing):
+            message = f"{self.what} gives NULL a value, and the mask {kind.name} may give another the same."
+            hint = "Use keep, or say which integers there are, without that one: range: [least, greatest]."
+            return BadInput(message, hint=hint if kind.name == _INTEGER_PERMUTATION else "Use keep.")
         collates = column in self._columns and not decision.shape.deterministic
         if (collates or readings & {Reading.FOLDED, Reading.FILLED}) and _may_differ_by_case(shape, uniqueness):
             message = f"the mask {kind.name} may give two values that {self.what} holds equal, such as by case."
@@ -147,7 +154,7 @@ class _Keys:
     def _object_to_choice(self, column: str, mask: str) -> BadInput | None:
         if self._predicate is None:
             return None
-        if not mentions(_without_null_tests(self._predicate, column, nulls=mask == NULL), column):
+        if not chooses(self._predicate, column, nulls=mask == NULL):
             return None
         message = f"{self.what} holds only rows chosen by the column's value, which the mask {mask} changes."
         return BadInput(message, hint=f"Use {KEEP}.")
@@ -172,11 +179,21 @@ def _may_differ_by_case(shape: Column, uniqueness: Uniqueness) -> bool:
     return shape.base_type in TEXT and shape.base_type != _CITEXT and uniqueness is not Uniqueness.TAGGED
 
 
-def _without_null_tests(predicate: str, column: str, *, nulls: bool) -> str:
-    """The predicate less what the mask leaves true: a value masks to a value, and NULL to NULL. The mask null
-    (``nulls``) only leaves out rows by it."""
-    test = r"IS\s+NOT\s+NULL" if nulls else r"IS\s+(?:NOT\s+)?NULL"
-    return re.sub(rf'(?<![\w$"])"?{re.escape(column)}"?\s+{test}', "", predicate, flags=re.IGNORECASE)
+def _may_give_filling(decision: Decision, kind: MaskKind, uniqueness: Uniqueness, computing: list[str]) -> bool:
+    """Whether the mask may make the value that an expression gives for NULL. A tag does not, by its odds, and neither
+    do the bits of a UUID; integers lie close together. Permuted text is refused for its case already."""
+    if kind.name != _INTEGER_PERMUTATION:
+        return uniqueness is Uniqueness.INJECTIVE and decision.shape.base_type not in TEXT | {"uuid"}
+    for expression in computing:
+        written = fillings(expression)
+        if written is None:
+            return True
+        if any(
+            _CANONICAL.fullmatch(text) and permutes_to(decision.rule.params, decision.domain.width, int(text))
+            for text in written
+        ):
+            return True
+    return False
 
 
 def _keeping_apart(shape: Column, least: Uniqueness) -> str:

@@ -80,6 +80,44 @@ def test_an_expression_is_known_or_refused(expression: str, rule: object, said: 
     assert said is None or said in found[0].message
 
 
+@pytest.mark.parametrize(
+    ("kind", "filling", "rule", "refused"),
+    [
+        ("int4", "0", "id.int", True),
+        ("int4", "'-1'::integer", "id.int", False),
+        ("int4", "0", {"mask": "id.int", "range": [1, 5000]}, False),
+        ("int4", "50", {"mask": "id.int", "range": [1, 5000]}, True),
+        ("int8", "(length('ab'::text))::bigint", "id.int", True),
+        ("int4", "0", {"mask": "number.within", "min": -(2**31), "max": 2**31 - 1}, True),
+        ("text", "'7'::text", "id.int", True),
+        ("text", "'-'::text", "id.int", False),
+        ("uuid", "'00000000-0000-0000-0000-000000000000'::uuid", "id.uuid", False),
+    ],
+)
+def test_what_stands_for_null_is_no_masked_value(kind: str, filling: str, rule: object, refused: bool) -> None:
+    """A permuted integer may be the one that an index gives NULL, unless that is none that ids are masked to."""
+    found = errors(with_index(Index("i", (), expressions=(f"COALESCE(a, {filling})",)), f"a {kind}"), a=rule)
+    assert ["gives NULL a value" in finding.message for finding in found] == [True] * refused
+
+
+@pytest.mark.parametrize(
+    ("predicate", "refused"),
+    [
+        ("(a IS NOT NULL)", False),
+        ("((a IS NOT NULL) AND (b > 3))", False),
+        ("((b > 3) OR (a IS NOT NULL))", False),
+        ("(NOT (a IS NULL))", False),
+        ("(a IS NULL)", True),
+        ("(NOT (a IS NOT NULL))", True),
+        ("((a IS NOT NULL) = false)", True),
+    ],
+)
+def test_null_may_only_leave_rows_out(predicate: str, refused: bool) -> None:
+    """Where a column becomes NULL, a partial index must not get rows that production's has not."""
+    found = errors(with_index(Index("i", ("b",), predicate=predicate), "a text", "b int8"), a=None)
+    assert [finding.kind for finding in found] == [FindingKind.UNIQUE] * refused
+
+
 def test_the_hint_names_masks_that_would_do() -> None:
     """In an index over lower() only those that carry a tag."""
     (found,) = errors(with_index(Index("i", (), expressions=("lower(a)",)), "a text"), a=IBAN)
@@ -219,6 +257,15 @@ def test_a_partition_key_is_kept(key: str) -> None:
     assert errors(catalog(root, branch)) == []
 
 
+def test_a_partition_may_demand_a_value() -> None:
+    """A column that one partition holds to be NOT NULL cannot become NULL, though its root would let it."""
+    root = replace(table("public.t", "id int8", "a text", kind="p"), partition_key="LIST (id)")
+    assert errors(catalog(root, table("public.t_1", "id int8", "a text", root="public.t")), a=None) == []
+    (found,) = errors(catalog(root, table("public.t_1", "id int8", "a text notnull", root="public.t")), a=None)
+    assert (found.kind, found.where) == (FindingKind.NOT_NULL, "public.t.a")
+    assert "in the partition public.t_1" in found.message
+
+
 @pytest.mark.parametrize(
     ("one", "other", "mask", "refused"),
     [
@@ -270,4 +317,6 @@ def test_a_sequence_that_ends_below_the_upper_half_asks_for_a_range() -> None:
     assert "the sequence public.s ends at 99999" in found.message
     assert "range: [1, 99999]" in found.hint
     assert errors(of, a={"mask": "id.int", "range": [1, 99_999]}) == []
+    (found,) = errors(of, a={"mask": "id.int", "range": [1, 199_997]})
+    assert "a copy's own ids begin above 99999" in found.message
     assert errors(of, a={"mask": "id.int", "range": "x"})[0].kind is FindingKind.PARAMETERS

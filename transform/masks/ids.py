@@ -91,6 +91,14 @@ def sequence_floor(params: Mapping[str, Any], width: int) -> int:
     return lower_half(width) if declared is None else _middle(declared)
 
 
+def permutes_to(params: Mapping[str, Any], width: int, integer: int) -> bool:
+    """Whether the integer is one of those that id.int gives to the ids that there are, for valid parameters: from 0 up,
+    or of the declared range."""
+    declared = IntegerParams.model_validate(params).range
+    low, high = (0, 2 * lower_half(width) - 1) if declared is None else declared
+    return low <= integer <= high
+
+
 def reach(params: Mapping[str, Any], width: int, integer: int) -> tuple[int, ...]:
     """The least and the greatest integer that id.int may make of one, for valid parameters; none if it is wider than
     ``width``."""
