@@ -15,6 +15,7 @@ from capture.model import (
     Check,
     Column,
     ColumnName,
+    Computed,
     ForeignKey,
     Index,
     ReplicaIdentity,
@@ -90,6 +91,16 @@ SELECT i.indrelid::bigint, x.relname::text, i.indkey::text, i.indnkeyatts::int, 
  WHERE (i.indisunique OR i.indisexclusion) AND i.indisready AND (i.indisvalid OR c.relkind = 'p') AND {_OURS}
  ORDER BY i.indrelid, x.relname"""
 
+_COMPUTED: Final = f"""
+SELECT i.indrelid::bigint, x.relname::text, pg_get_expr(i.indpred, i.indrelid) AS predicate,
+       array(SELECT pg_get_indexdef(i.indexrelid, k, false) FROM generate_series(1, i.indnkeyatts::int) k
+              WHERE i.indkey[k - 1] = 0 ORDER BY k) AS expressions
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_class x ON x.oid = i.indexrelid
+ WHERE (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) AND i.indisready AND (i.indisvalid OR c.relkind = 'p')
+   AND {_OURS}
+ ORDER BY i.indrelid, x.relname"""
+
 _FOREIGN_KEYS: Final = f"""
 SELECT k.conname::text, k.conrelid::bigint, k.conkey::int[], k.confrelid::bigint, k.confkey::int[]
   FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -158,6 +169,10 @@ async def read_catalog(connection: SourceConnection) -> Catalog:
     names = {row[0]: TableName(row[1], row[2]) for row in rows}
     indexes = _indexes(await connection.fetch(_INDEXES), columns)
     checks = _checks(await connection.fetch(_CHECKS), columns)
+    computed: dict[int, list[Computed]] = {}
+    for oid, name, predicate, expressions in await connection.fetch(_COMPUTED):
+        written = [*expressions, predicate] if predicate is not None else expressions
+        computed.setdefault(oid, []).extend(Computed(name, expression) for expression in written)
     parents: dict[int, list[TableName]] = {}
     for child, parent in await connection.fetch(_INHERITANCE):
         if parent in names:
@@ -185,6 +200,7 @@ async def read_catalog(connection: SourceConnection) -> Catalog:
             comment=comment,
             checks=tuple(checks.get(oid, ())),
             partition_key=divided,
+            computed=tuple(computed.get(oid, ())),
         )
     return Catalog(
         system_identifier=server[0],

@@ -269,6 +269,14 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class Computed:
+    """An expression or a predicate that an index computes of each row, as SQL."""
+
+    index: str
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
 class ForeignKey:
     """``columns`` of ``table`` point to ``referenced_columns`` of ``referenced_table``, pairwise."""
 
@@ -284,8 +292,9 @@ class Table:
     """A permanent table (kind r) or a partitioned root or branch (kind p), with its columns in attnum order.
 
     ``root`` is the topmost partitioned table of a partition, else None; rules are looked up under it.
-    ``partition_key`` is how a partitioned table's rows are divided, as in ``RANGE (day)``. ``pages`` and
-    ``estimated_rows`` are the planner's figures; ``bytes`` includes TOAST, not indexes.
+    ``partition_key`` is how a partitioned table's rows are divided, as in ``RANGE (day)``. ``computed`` is what all its
+    indexes compute, also those that are not unique and so none of ``indexes``. ``pages`` and ``estimated_rows`` are the
+    planner's figures; ``bytes`` includes TOAST, not indexes.
     """
 
     oid: int
@@ -303,6 +312,7 @@ class Table:
     comment: str | None = None
     checks: tuple[Check, ...] = ()
     partition_key: str | None = None
+    computed: tuple[Computed, ...] = ()
 
     @property
     def copied_columns(self) -> tuple[Column, ...]:

@@ -1,9 +1,10 @@
-"""CHECK constraints, of tables and of domains, held against the masks of the columns that they read.
+"""CHECK constraints, generated columns and what indexes compute, held against the masks of the columns that they read.
 
-A copy's server checks every row that is loaded or streamed, so a mask that makes what a constraint forbids would stop
-the copy. Whether it does is tried: values that satisfy the constraint are masked, under a key of the trial's own, and
-must satisfy it still. What a trial finds, and what cannot be tried because the constraint says more than is known here,
-is an error, unless the rule vouches for it: ``satisfies: [constraint, ...]``.
+A copy's server checks and computes these of every row that is loaded or streamed, so a mask that makes what a
+constraint forbids, or what nothing can be computed of, would stop the copy. Whether it does is tried: values that the
+server takes are masked, under a key of the trial's own, and it must take them still. What a trial finds is an error,
+and so is what cannot be tried because the expression says more than is known here, if it may fail; unless the rule
+vouches for it: ``satisfies: [constraint, ...]``.
 """
 
 from __future__ import annotations
@@ -17,21 +18,20 @@ import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
-from capture.model import Catalog, Check, Column, ColumnName, ServerFailed, Table, TableName
-from transform.conditions import Evaluate, compile_condition, read
+from capture.model import Catalog, Column, ColumnName, ServerFailed, TableName
+from transform.claims import Claim, claims_on, fits, may_fail, tree_of
+from transform.conditions import Evaluate, Fails, compile_condition, read
 from transform.coverage import Decision, Finding, FindingKind, Severity
-from transform.domains import root_of
 from transform.masks.ids import reach
 from transform.patterns import Unknown, samples
 from transform.probes import Hints, neighbours, probes
 from transform.rules import NULL
-from transform.sqltext import mentions, parse
+from transform.sqltext import parse
 
 _ROWS: Final = 400
 # Fewer that satisfy a constraint tell nothing.
 _LEAST_ROWS: Final = 20
 _LEAST_VALUES: Final = 3
-_ITSELF: Final = "VALUE"
 _INTEGER_PERMUTATION: Final = "id.int"
 _HINT: Final = "Use keep or another mask; if production holds no such values, vouch for it: satisfies: [{name}]."
 
@@ -46,138 +46,127 @@ class Trial(Protocol):
         """Mask a batch of some of a table's columns."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """A constraint on a root table's rows. ``names`` are what it calls the columns that it reads, and what they are."""
-
-    table: Table
-    check: Check
-    names: dict[str, str]
-
-
 def hold_checks(catalog: Catalog, decisions: Mapping[ColumnName, Decision], trial: Trial) -> Iterator[Finding]:
     """What there is to say of the constraints that masked columns take part in."""
     claims: dict[ColumnName, set[str]] = {}
-    for claim in _claims(catalog):
+    for claim in claims_on(catalog):
         columns = [ColumnName(claim.table.name, name) for name in claim.names.values()]
         masked = [decisions[column] for column in columns if trial.reads(column) is not None]
         for decision in masked:
-            claims.setdefault(decision.column, set()).add(claim.check.name)
-        if masked and not any(claim.check.name in decision.rule.satisfies for decision in masked):
-            yield _try(claim, masked, trial)
+            claims.setdefault(decision.column, set()).add(claim.name)
+        if masked and not any(claim.name in decision.rule.satisfies for decision in masked):
+            found = _try(claim, masked, trial)
+            if found is not None:
+                yield found
     yield from _misnamed(decisions, claims)
 
 
-def constraints_on(catalog: Catalog, column: ColumnName) -> list[str]:
-    """The names of the constraints that read a column of a table that is no partition."""
-    return [
-        claim.check.name
-        for claim in _claims(catalog)
-        if claim.table.name == column.table and column.column in claim.names.values()
-    ]
-
-
 def _misnamed(decisions: Mapping[ColumnName, Decision], claims: Mapping[ColumnName, set[str]]) -> Iterator[Finding]:
-    """Constraints that a rule vouches for and that are none of its domain's."""
+    """What a rule vouches for and is nothing that reads a column of its domain."""
     for decision in decisions.values():
         if decision.rule.satisfies:
             known = {name for column in decision.domain.columns for name in claims.get(column, ())}
             for name in decision.rule.satisfies:
                 if name not in known:
                     message = (
-                        f"the rule satisfies {name}, and no CHECK constraint of that name reads the masked column."
+                        f"the rule satisfies {name}, and no CHECK constraint, generated column or index of that name "
+                        "reads the masked column."
                     )
-                    hint = f"Its constraints are: {', '.join(sorted(known)) or 'none'}."
+                    hint = f"What reads it: {', '.join(sorted(known)) or 'nothing'}."
                     where = str(decision.column)
                     yield Finding(Severity.ERROR, FindingKind.CHECK, where, message, hint, decision.at)
-
-
-def _claims(catalog: Catalog) -> Iterator[_Claim]:
-    """Those of partitions count for their root, and those that they only inherit count once."""
-    seen: set[tuple[TableName, str, str]] = set()
-    for table in catalog.tables.values():
-        root = catalog.tables.get(root_of(catalog, table.name), table)
-        for check in table.checks:
-            key = (root.name, check.name, check.expression)
-            if key not in seen:
-                seen.add(key)
-                names = _sources(root, check.columns)
-                yield _Claim(root, check, names)
-        if table.root is None:
-            for column in table.columns:
-                for check in column.checks:
-                    yield _Claim(table, check, {_ITSELF: column.name})
-
-
-def _sources(table: Table, columns: tuple[str, ...]) -> dict[str, str]:
-    """The columns with data of their own that a constraint reads, also by way of generated ones."""
-    found: dict[str, str] = {}
-    for shape in table.columns:
-        if shape.name in columns:
-            expression = shape.expression
-            read_by = [shape] if expression is None else [
-                source for source in table.columns if mentions(expression, source.name) and not source.generated
-            ]  # fmt: skip
-            found |= {source.name: source.name for source in read_by}
-    return found
 
 
 # ------------------------------------------------------------------------------------------------------ trying
 
 
-def _try(claim: _Claim, masked: list[Decision], trial: Trial) -> Finding:
-    name, decision = claim.check.name, masked[0]
+def _try(claim: Claim, masked: list[Decision], trial: Trial) -> Finding | None:
+    """What there is to say of a claim; of what is computed, only that it fails, or might."""
+    decision = masked[0]
     where = str(decision.column)
-    what = f"the check constraint {name}"
     listed = list(dict.fromkeys(other.rule.mask for other in masked))
     masks = f"{'mask' if len(listed) == 1 else 'masks'} {' and '.join(listed)}"
-    hint = _HINT.format(name=name)
+    hint = _HINT.format(name=claim.name)
+    holds = "holds of" if claim.is_condition else "can be computed of"
     try:
-        tried, violated = _Trying(claim, masked, trial).counts()
+        found = _Trying(claim, masked, trial).found()
     except Unknown as unknown:
-        message = f"whether {what} holds of what the {masks} would make cannot be told: {unknown}."
+        names = frozenset(other.column.column for other in masked)
+        if not may_fail(claim, names, nulls=any(other.rule.mask == NULL for other in masked)):
+            return None
+        message = f"whether {claim.what} {holds} what the {masks} would make cannot be told: {unknown}."
         return Finding(Severity.ERROR, FindingKind.CHECK, where, message, hint, decision.at)
-    if violated:
-        message = f"{violated} of {tried} values that satisfy {what} did not once they had been given to the {masks}."
+    if found.failed or found.out_of_reach:
+        satisfied = "satisfy" if claim.is_condition else "suit"
+        message = (
+            f"{found.failed} of {found.tried} values that {satisfied} {claim.what} did not once they had been given "
+        )
+        message += f"to the {masks}."
+        if not found.failed:
+            message = f"the {masks} may make integers that do not {satisfied} {claim.what}."
         if any(other.rule.mask == _INTEGER_PERMUTATION for other in masked):
             hint = f"Say which integers there are: range: [least, greatest]. {hint}"
         return Finding(Severity.ERROR, FindingKind.CHECK, where, message, hint, decision.at)
-    message = f"{what} held of all {tried} values that were given to the {masks}."
+    if not claim.is_condition:
+        return None
+    message = f"{claim.what} held of all {found.tried} values that were given to the {masks}."
     return Finding(Severity.NOTE, FindingKind.CHECK, where, message, at=decision.at)
 
 
-class _Trying:
-    """One constraint and the masks of the columns that it reads."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """How many rows were tried, of how many the claim no longer held once they were masked, and whether it does not
+    hold of all that id.int may make."""
 
-    def __init__(self, claim: _Claim, masked: list[Decision], trial: Trial) -> None:
+    tried: int
+    failed: int
+    out_of_reach: bool
+
+
+class _Trying:
+    """One claim and the masks of the columns that it reads."""
+
+    def __init__(self, claim: Claim, masked: list[Decision], trial: Trial) -> None:
         self._claim = claim
         self._masked = {decision.column.column: decision for decision in masked}
         self._trial = trial
+        self._unknown: Unknown | None = None
         table = claim.table
         self._shapes = {column.name: column for column in table.columns}
-        generated = {name for name in claim.check.columns if self._shapes[name].expression is not None}
-        self._generated = {name: compile_condition(_tree(self._shapes[name].expression or "")) for name in generated}
+        generated = {name for name in claim.read if self._shapes[name].expression is not None}
+        self._generated = {name: compile_condition(tree_of(self._shapes[name].expression or "")) for name in generated}
         about = {name for name, column in claim.names.items() if column in self._masked} | generated
-        self._holds = _parts_about(claim.check.expression, about, claim.names.keys() - about)
+        if claim.is_condition:
+            self._holds = _parts_about(claim.expression, about, claim.names.keys() - about)
+        else:
+            self._holds = [fits(claim, compile_condition(tree_of(claim.expression)))]
 
-    def counts(self) -> tuple[int, int]:
-        """How many rows that satisfy the constraint were tried, and how many no longer did. Raises ``Unknown``."""
+    def found(self) -> _Found:
+        """Try rows of which the claim holds. Raises ``Unknown``."""
         rows = self._rows()
-        before = [self._satisfied(row) for row in self._values(rows)]
+        before = [self._taken(row) for row in self._values(rows)]
         rows = rows.filter(pa.array(before, pa.bool_()))
         rows, out = self._mask(rows)
-        failing = sum(not self._satisfied(row) for row in self._values(out))
-        failing += sum(not self._satisfied(row) for row in self._reached(rows, out))
-        if not failing:
+        failed = sum(not self._satisfied(row) for row in self._values(out))
+        out_of_reach = not all(self._satisfied(row) for row in self._reached(rows, out))
+        if not failed and not out_of_reach:
             self._expect_enough(rows)
-        return rows.num_rows, min(failing, rows.num_rows)
+        return _Found(rows.num_rows, failed, out_of_reach)
+
+    def _taken(self, row: dict[str, Any]) -> bool:
+        """Whether a row may be one of production's. Of what cannot be told of one row, others tell more."""
+        try:
+            return self._satisfied(row)
+        except Unknown as unknown:
+            self._unknown = self._unknown or unknown
+            return False
 
     def _expect_enough(self, rows: pa.RecordBatch) -> None:
         for name, decision in self._masked.items():
             values = rows.column(name).drop_null()
             needs_many = decision.rule.mask not in {NULL, "constant"}
             if len(values) < _LEAST_ROWS or (needs_many and len(values.unique()) < _LEAST_VALUES):
-                raise Unknown("too few values that satisfy it are known")
+                raise self._unknown or Unknown("too few values that satisfy it are known")
 
     def _rows(self) -> pa.RecordBatch:
         """Rows of the columns that the constraint and the masks read."""
@@ -186,7 +175,7 @@ class _Trying:
             # The masks may read others, whose masks may read others.
             names += [other for other in self._trial.reads(ColumnName(self._claim.table.name, name)) or ()
                       if other not in names]  # fmt: skip
-        hints = _hints(self._claim.check.expression)
+        hints = _hints(self._claim)
         rng = np.random.default_rng(len(names))
         columns = {name: _drawn(self._shapes[name], hints, rng) for name in names}
         self._bring_near(columns, rng)
@@ -243,20 +232,16 @@ class _Trying:
                     yield {**row, name: read(b"%d" % end, self._shapes[column])}
 
     def _satisfied(self, row: dict[str, Any]) -> bool:
-        whole = row | {name: compute(row) for name, compute in self._generated.items()}
-        return not any(part(whole) is False for part in self._holds)
-
-
-def _tree(sql: str) -> exp.Expression:
-    tree = parse(sql)
-    if tree is None:
-        raise Unknown("it cannot be parsed")
-    return tree
+        try:
+            whole = row | {name: compute(row) for name, compute in self._generated.items()}
+            return not any(part(whole) is False for part in self._holds)
+        except Fails:
+            return False
 
 
 def _parts_about(sql: str, masked: set[str], kept: set[str]) -> list[Evaluate]:
     """The parts of a conjunction that read more than what is kept; no mask changes the others."""
-    waiting, parts = [_tree(sql)], []
+    waiting, parts = [tree_of(sql)], []
     while waiting:
         node = waiting.pop().unnest()
         if isinstance(node, exp.And):
@@ -286,10 +271,11 @@ def _drawn(shape: Column, hints: Hints, rng: np.random.Generator) -> list[bytes 
     return [None if chance < 0.2 else value for value, chance in zip(drawn, rng.random(_ROWS).tolist(), strict=True)]
 
 
-def _hints(sql: str) -> Hints:
-    tree = parse(sql)
+def _hints(claim: Claim) -> Hints:
+    tree = parse(claim.expression)
     texts: list[str] = []
-    numbers: list[Decimal] = []
+    room = None if claim.result is None else claim.result.max_length
+    numbers: list[Decimal] = [] if room is None else [Decimal(room)]
     for node in tree.walk() if tree is not None else ():
         if isinstance(node, exp.Like | exp.ILike | exp.RegexpLike | exp.RegexpILike):
             is_like = isinstance(node, exp.Like | exp.ILike)

@@ -1,14 +1,15 @@
-"""CHECK constraints as functions: what one says of a row, with SQL's three truths, as far as its functions are known.
+"""SQL expressions as functions: what a CHECK says of a row, with three truths, as far as its functions are known.
 
 ``compile_condition`` takes the tree of what ``pg_get_expr`` prints. Values are Python's: numbers, texts, dates and
 times (UTC), and ``Opaque`` for what only equality and NULL are asked of. What is not known here raises ``Unknown``,
-when it is compiled or when it is asked; nothing is guessed. The present is a day long ago, so that the answer is the
-same on any day.
+when it is compiled or when it is asked; nothing is guessed. What the server refuses to compute raises ``Fails``. The
+present is a day long ago, so that the answer is the same on any day.
 """
 
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -30,6 +31,16 @@ _KEPT_AS_TEXT: Final = frozenset({"uuid"})
 _NUMERIC_TYPES: Final = frozenset("SMALLINT INT BIGINT DECIMAL FLOAT DOUBLE".split())
 _TEXT_TYPES: Final = frozenset({"TEXT", "VARCHAR"})
 _TIME_TYPES: Final = frozenset({"TIMESTAMP", "TIMESTAMPTZ"})
+
+
+_WHOLE: Final = re.compile(r"[+-]?[0-9]+")
+# What versions of PostgreSQL read, and read differently: 1_000, 0x1f.
+_ODD_NUMBER: Final = re.compile(r"[0-9a-f]_[0-9a-f]|^[+-]?0[xob]", re.IGNORECASE)
+_INTEGER_BITS: Final = {"SMALLINT": 15, "INT": 31, "BIGINT": 63}
+
+
+class Fails(Exception):
+    """The server would compute no value here: it ends the statement with an error."""
 
 
 class Folded(str):
@@ -73,8 +84,8 @@ def read(value: bytes | None, shape: Column) -> Any:
 
 
 def compile_condition(tree: exp.Expression) -> Evaluate:
-    """The expression as a function of a row's values by column. A CHECK is violated where it gives False, and by
-    nothing else: neither by None. Raises ``Unknown``."""
+    """The expression as a function of a row's values by column. A CHECK is violated where it gives False or ``Fails``,
+    and by nothing else: not by None. Raises ``Unknown``."""
     return _compile(tree)
 
 
@@ -261,7 +272,8 @@ def _anonymous(node: exp.Anonymous) -> Evaluate:
 
 def _cast(node: exp.Cast) -> Evaluate:
     inner, to = _compile(node.this), node.to
-    name = to.this.name
+    # Types that are names of objects, as regconfig, are none of sqlglot's.
+    name = to.this.name if isinstance(to.this, exp.DataType.Type) else ""
     if to.expressions:
         raise Unknown(f"a cast to {to.sql('postgres')} is not known")
     if name in _TEXT_TYPES:
@@ -269,7 +281,7 @@ def _cast(node: exp.Cast) -> Evaluate:
     elif name == "BPCHAR":
         convert = _to_unpadded
     elif name in _NUMERIC_TYPES:
-        convert = partial(_to_number, whole=name.endswith("INT"))
+        convert = partial(_to_number, bits=_INTEGER_BITS.get(name))
     elif name == "DATE":
         convert = _to_date
     elif name in _TIME_TYPES:
@@ -279,7 +291,8 @@ def _cast(node: exp.Cast) -> Evaluate:
     elif to.sql("postgres").lower().endswith("citext"):
         convert = _to_folded
     else:
-        convert = partial(_to_opaque, kind=to.sql("postgres"))
+        # The server has read a literal already; whether it would read another text is not known.
+        convert = partial(_to_opaque, kind=to.sql("postgres"), is_written=isinstance(node.this.unnest(), exp.Literal))
 
     def evaluate(row: Row) -> Any:
         value = inner(row)
@@ -346,11 +359,28 @@ def _to_unpadded(value: Any) -> str:
     return _text(value).rstrip(" ")
 
 
-def _to_number(value: Any, *, whole: bool) -> Any:
-    number = _as_number(value) if isinstance(value, str) else _number(value)
-    if whole and not isinstance(number, int):
+def _to_number(value: Any, *, bits: int | None) -> Any:
+    number = _written_number(value, whole=bits is not None) if isinstance(value, str) else _number(value)
+    if bits is None:
+        return number
+    if not isinstance(number, int):
         raise Unknown("rounding is not known")
+    if not -(2**bits) <= number < 2**bits:
+        raise Fails
     return number
+
+
+def _written_number(text: str, *, whole: bool) -> int | Decimal:
+    written = text.strip()
+    if not written.isascii() or _ODD_NUMBER.search(written):
+        raise Unknown("a number is written in a way that is not known")
+    try:
+        Decimal(written)
+    except InvalidOperation:
+        raise Fails from None
+    if whole and not _WHOLE.fullmatch(written):
+        raise Fails
+    return _as_number(written)
 
 
 def _to_date(value: Any) -> date:
@@ -389,10 +419,10 @@ def _to_folded(value: Any) -> Folded:
     return Folded(_text(value))
 
 
-def _to_opaque(value: Any, *, kind: str) -> Opaque:
+def _to_opaque(value: Any, *, kind: str, is_written: bool) -> Opaque:
     if isinstance(value, Opaque):
         return value
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not is_written:
         raise Unknown(f"a cast to {kind} is not known")
     return Opaque(value, is_exact=True)
 
@@ -446,7 +476,7 @@ def _subtract(first: Any, second: Any) -> Any:
 def _remainder(first: Any, second: Any) -> Any:
     # SQL's has the sign of the dividend.
     if not _number(second):
-        raise Unknown("a division by zero")
+        raise Fails
     rest = abs(_number(first)) % abs(second)
     return -rest if first < 0 else rest
 

@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from capture.model import BadInput, Catalog, Column, ColumnName, Table, TableName, parse_identifiers, quote_identifier
-from transform.checks import constraints_on
+from transform.claims import claims_of
 from transform.coverage import Coverage, Decision, Finding, FindingKind, cover
 from transform.domains import Domain, Link, links_of, root_of, unite
 from transform.masks.base import MASKS, Uniqueness
@@ -266,7 +266,7 @@ class _Explainer:
         if promise:
             why.append(f"The mask {rule.mask} {_PROMISES[promise]} ({promise}).")
         checks = self._checks(decision, bare.findings)
-        why += [f"The check constraint {name}: {told}" for name, told in checks]
+        why += [f"The {what}: {told}" for what, told in checks]
         subject = ""
         if decision.subject is not None:
             subject = decision.subject.column
@@ -298,11 +298,12 @@ class _Explainer:
         return tuple(f"{what} of {column.table}" for column in domain.columns for what in self._uniques.named(column))
 
     def _checks(self, decision: Decision, said: tuple[Finding, ...]) -> tuple[tuple[str, str], ...]:
-        """What is known of each constraint; a finding stands at the first masked column that its constraint reads."""
+        """What is known of each constraint, and of what else is computed where that may fail; a finding stands at the
+        first masked column that is read."""
         found: list[tuple[str, str]] = []
         root = self._catalog.tables[decision.column.table]
         others = {str(ColumnName(root.name, shape.name)) for shape in root.columns}
-        for name in dict.fromkeys(constraints_on(self._catalog, decision.column)):
+        for claim in claims_of(self._catalog, decision.column):
             # As the messages write it, with what may follow a name.
             told = next(
                 (
@@ -310,15 +311,16 @@ class _Explainer:
                     for finding in self._findings
                     if finding.kind is FindingKind.CHECK
                     and finding.where in others
-                    and f"check constraint {name} " in f"{finding.message} "
+                    and f"{claim.what} " in f"{finding.message.removesuffix('.')} "
                 ),
                 "",
             )
-            if name in decision.rule.satisfies:
+            if claim.name in decision.rule.satisfies:
                 told = "the rule vouches for it (satisfies)."
-            elif not told:
+            elif not told and claim.is_condition:
                 told = "no mask changes what it reads."
-            found.append((name, told))
+            if told:
+                found.append((claim.what.removeprefix("the "), told))
         return tuple(found)
 
     # ---------------------------------------------------------------------------------------------- shared

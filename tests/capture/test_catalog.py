@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, Check, Column, ColumnName, ForeignKey, Index, ReplicaIdentity, TableName
+from capture.model import Catalog, Check, Column, ColumnName, Computed, ForeignKey, Index, ReplicaIdentity, TableName
 from capture.source import SourceConnection
 from tests.fix_postgres import Database
 
@@ -232,6 +232,7 @@ async def test_later_servers_promise_more_and_less(
     production.execute(
         "CREATE TABLE public.later (a int, b int)",
         "CREATE UNIQUE INDEX one_null ON public.later (a) NULLS NOT DISTINCT",
+        "CREATE INDEX by_sum ON public.later (b, abs(a), (a + 1)) WHERE b > 0",
     )
     if production.server.version >= 18:
         production.execute(
@@ -241,6 +242,7 @@ async def test_later_servers_promise_more_and_less(
     catalog = await read_catalog(source)
     later = catalog.tables[name("later")]
     assert [(index.name, index.nulls_distinct) for index in later.indexes] == [("one_null", False)]
+    assert later.computed == tuple(Computed("by_sum", sql) for sql in ("abs(a)", "((a + 1))", "(b > 0)"))
     if production.server.version >= 18:
         assert [check.columns for check in later.checks] == [("b",)]
         (key,) = catalog.tables[name("timed")].indexes

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fix_catalog import catalog, column, foreign_key, table
 
-from capture.model import BadInput, Catalog, Check, TableName
+from capture.model import BadInput, Catalog, Check, Computed, TableName
 from transform.coverage import Finding, FindingKind, Severity
 from transform.keyring import KeyRing
 from transform.plan import check, compile_plan
@@ -100,6 +100,7 @@ def test_one_id_of_millions_is_enough() -> None:
     assert found is not None
     assert found.severity is Severity.ERROR
     assert "range: [least, greatest]" in found.hint
+    assert "the mask id.int may make integers that do not satisfy the check constraint c" in found.message
     assert is_taken(said(of, a={"mask": "id.int", "range": [1, 2**63 - 1]}))
 
 
@@ -153,6 +154,74 @@ def test_a_generated_column_is_computed_from_the_masked_ones() -> None:
     assert is_taken(said(of, a=None))
 
 
+LOWER: dict[str, object] = {"expression": "lower(a)"}
+SLUG: dict[str, object] = {"expression": "public.slug(a)"}
+SEARCH: dict[str, object] = {"expression": "to_tsvector('english'::regconfig, COALESCE(a, ''::text))"}
+LIMITED: dict[str, object] = {"expression": "((a || ' '::text) || b)", "max_length": 12, "base_type": "varchar"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "how", "rules", "refused"),
+    [
+        ("g int4 generated", {"expression": "(a)::integer"}, {"a": "text.lorem"}, True),
+        ("g int4 generated", {"expression": "(a)::integer"}, {"a": {"mask": "constant", "value": "12"}}, False),
+        ("g int4 generated", {"expression": "(n * 1000)"}, {"n": "id.int"}, True),
+        ("g int8 generated", {"expression": "((n)::bigint * 1000)"}, {"n": "id.int"}, False),
+        ("g int4 generated", {"expression": "(100 / n)"}, {"n": "id.int"}, True),
+        ("g int4 generated", {"expression": "(n / 100)"}, {"n": "id.int"}, False),
+        ("g text generated", LIMITED, {"a": "name.first", "b": "name.last"}, True),
+        ("g text generated", LIMITED | {"max_length": 200}, {"a": "name.first", "b": "name.last"}, False),
+        ("g text generated notnull", {"expression": "(a || b)"}, {"a": None}, True),
+        ("g text generated notnull", {"expression": "(a || b)"}, {"a": "email"}, False),
+        ("g text generated", LOWER | {"checks": (Check("d", "(length(VALUE) < 6)"),)}, {"a": "email"}, True),
+        ("g text generated", LOWER | {"checks": (Check("d", "(length(VALUE) > 0)"),)}, {"a": "email"}, False),
+        ("g text generated", SLUG, {"a": "email"}, False),
+        ("g text generated", SLUG | {"max_length": 9, "base_type": "varchar"}, {"a": "email"}, True),
+        ("g tsvector generated", SEARCH, {"a": "email"}, False),
+        ("g uuid generated", {"expression": "(a)::uuid"}, {"a": "email"}, True),
+    ],
+)  # fmt: skip
+def test_a_generated_column_must_be_computed_and_fit(
+    shape: str, how: dict[str, object], rules: dict[str, object], refused: bool
+) -> None:
+    """Of masked values as of the original ones; a function that nobody knows is trusted where it has room."""
+    base = table("public.t", "a text", "b text", "n int4", shape)
+    of = catalog(replace(base, columns=(*base.columns[:-1], replace(base.columns[-1], **how))))
+    found = said(of, **rules)
+    assert (found is not None) is refused, found
+    if found is not None:
+        assert "the generated column g" in found.message
+        assert "satisfies: [g]" in found.hint
+        vouched: dict[str, object] = {
+            name: {"mask": rule or "null", "satisfies": ["g"]} for name, rule in rules.items()
+        }
+        assert said(of, **vouched) is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "rule", "refused"),
+    [
+        ("(a)::integer", "text.lorem", True),
+        ("((a)::integer > 3)", {"mask": "constant", "value": "2"}, False),
+        ("lower(a)", "text.lorem", False),
+        ("((j ->> 'age'::text))::integer", "json", True),
+        ("(j ->> 'age'::text)", "json", False),
+        ("public.slug(a)", "text.lorem", False),
+    ],
+)
+def test_what_an_index_computes_must_be_computed(expression: str, rule: object, refused: bool) -> None:
+    """Also if the index is not unique; a partition's index over the same is told once."""
+    indexed = (Computed("i", expression),)
+    of = catalog(
+        replace(table("public.t", "a text", "j jsonb", kind="p"), computed=indexed),
+        replace(table("public.t_1", "a text", "j jsonb", root="public.t"), computed=(Computed("i_1", expression),)),
+    )
+    found = said(of, **{"j" if rule == "json" else "a": rule})
+    assert (found is not None) is refused, found
+    if found is not None:
+        assert "the index i" in found.message
+
+
 def test_constraints_of_domain_types_count() -> None:
     """Of the type's own, of every column of the type."""
     shape = replace(column("a", "text"), checks=(Check("d", "(VALUE ~ '^[^@]+@[^@]+$'::text)"),))
@@ -190,7 +259,7 @@ def test_a_rule_may_vouch_for_a_constraint(tmp_path: Path) -> None:
     keys = KeyRing(bytes(32), "test")
     assert compile_plan(load_rules(path), of, keys).fingerprint == compile_plan(plain, unconstrained, keys).fingerprint
     path.write_text("version: 1\ntables:\n  public.t:\n    columns:\n      a: {mask: email, satisfies: [c, e]}\n")
-    with pytest.raises(BadInput, match=r"rules.yaml:5:7: public.t.a: the rule satisfies e.*Its constraints are: c"):
+    with pytest.raises(BadInput, match=r"rules.yaml:5:7: public.t.a: the rule satisfies e.*What reads it: c"):
         compile_plan(load_rules(path), of, keys)
 
 

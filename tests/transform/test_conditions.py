@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from capture.model import Column
 from tests.fix_postgres import Server
-from transform.conditions import compile_condition, read
+from transform.conditions import Fails, compile_condition, read
 from transform.patterns import Unknown, like, posix, samples
 from transform.sqltext import parse
 
@@ -188,6 +188,8 @@ def _bytes(name: str, text: str | None) -> bytes | None:
         "t ~ '[[:foo:]]'",
         "stranger > 1",
         "t > i",
+        "to_tsvector('simple'::regconfig, t) IS NULL",
+        "t::uuid IS NULL",
     ],
 )
 def test_what_is_not_known_is_not_guessed(condition: str) -> None:
@@ -197,6 +199,29 @@ def test_what_is_not_known_is_not_guessed(condition: str) -> None:
     row = {"t": "abc", "i": 3, "d": read(b"2020-01-01", SHAPES["d"]), "s": read(b"2020-01-01 00:00:00+00", SHAPES["s"])}
     with pytest.raises(Unknown):
         compile_condition(tree)(row)
+
+
+@pytest.mark.parametrize("kind", ["smallint", "integer", "bigint", "numeric"])
+@pytest.mark.parametrize("text", ["12", " -7 ", "+3", "1.50", ".5", "1e3", "", "x", "Ab-12", "40000", "3000000000"])
+def test_what_the_server_refuses_fails(server18: Server, kind: str, text: str) -> None:
+    """A text that is no number of a type, and only that; the server is the oracle."""
+    tree = parse(f"(t)::{kind}")
+    assert tree is not None
+    try:
+        expected = server18.execute(f"SELECT '{text}'::text::{kind}::numeric")[0][0]
+    except psycopg.DataError:
+        with pytest.raises(Fails):
+            compile_condition(tree)({"t": text})
+    else:
+        assert compile_condition(tree)({"t": text}) == expected
+
+
+def test_a_remainder_of_nothing_fails() -> None:
+    """The server ends a statement that divides by zero."""
+    tree = parse("(i % j) = 1")
+    assert tree is not None
+    with pytest.raises(Fails):
+        compile_condition(tree)({"i": 3, "j": 0})
 
 
 def test_citext_is_compared_without_case() -> None:

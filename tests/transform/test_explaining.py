@@ -110,9 +110,9 @@ def test_constraints_and_their_trials_are_told(tmp_path: Path) -> None:
         "      b: {mask: text.lorem, satisfies: [b_odd]}\n      c: keep\n",
     )
     told = {name: dict(explained(rules, of, f"public.t.{name}").checks) for name in "abc"}
-    assert "held of all" in told["a"]["a_short"]
-    assert told["b"] == {"b_odd": "the rule vouches for it (satisfies)."}
-    assert told["c"] == {"c_set": "no mask changes what it reads."}
+    assert "held of all" in told["a"]["check constraint a_short"]
+    assert told["b"] == {"check constraint b_odd": "the rule vouches for it (satisfies)."}
+    assert told["c"] == {"check constraint c_set": "no mask changes what it reads."}
 
 
 def test_subjects_are_told(tmp_path: Path) -> None:
