@@ -387,9 +387,10 @@ class _Attempt:
     async def _set_sequences(self, catalog: Catalog, plan: Plan) -> None:
         values = await read_sequences(self._production, catalog.sequences)
         for sequence in catalog.sequences:
-            value = values[sequence.name]
-            floors = [floor for fed in sequence.feeds if (floor := plan.sequence_floor(fed)) is not None]
-            if floors and sequence.increment > 0:
-                value = max(floors)
+            overtaken = plan.overtaken(sequence, values[sequence.name])
+            if overtaken is not None:
+                self._report.warn(str(overtaken))
+            start = plan.start(sequence)
+            value = start if start is not None else values[sequence.name]
             if value is not None:
                 await fetch(self._connection, "SELECT setval(%s::regclass, %s)", (str(sequence.name), value))

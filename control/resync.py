@@ -371,9 +371,9 @@ class _Resync:
             for warning in await aside.refresh_views(writer):
                 self._report.warn(warning)
             for sequence in cut.catalog.sequences:
-                floors = [floor for fed in sequence.feeds if (floor := plan.sequence_floor(fed)) is not None]
-                if floors and sequence.increment > 0:
-                    await move(writer, sequence, max(floors))
+                start = plan.start(sequence)
+                if start is not None:
+                    await move(writer, sequence, start)
             await aside.move_rules(
                 writer, cut.lsn, plan.fingerprint, plan.identities, plan.key_check, published, unfollowed
             )

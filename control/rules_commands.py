@@ -17,7 +17,7 @@ from capture.privileges import refuse_writable_role
 from capture.source import SourceAddress, SourceConnection
 from control import rules_file
 from control.report import Report
-from control.sampling import sample, sample_rows
+from control.sampling import last_values, sample, sample_rows
 from control.settings import Settings
 from control.source_commands import production_address
 from transform import explaining, plan
@@ -76,6 +76,11 @@ async def check(
     async with aclosing(sample_rows(address, catalog, report)) as tables:
         async for table, rows in tables:
             found += risks.judge(table, rows)
+    planned = examined.plan
+    fed = [each for each in catalog.sequences if any(planned.sequence_floor(fed) is not None for fed in each.feeds)]
+    values = await last_values(address, fed, report)
+    overtaken = (planned.overtaken(each, values[each.name]) for each in fed if each.name in values)
+    found += [finding for finding in overtaken if finding is not None]
     return ordered([*found, risks.cost(settings.snapshot.workers)])
 
 

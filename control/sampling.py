@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable
 from typing import Final
 
 import pyarrow as pa
 
 from capture import source
-from capture.model import Catalog, Column, ColumnName, ServerFailed, Table, quote_identifier
+from capture.model import Catalog, Column, ColumnName, Sequence, ServerFailed, Table, TableName, quote_identifier
+from capture.snapshot import read_sequences
 from capture.source import SourceAddress, SourceConnection
 from control.report import Report
 from transform import copytext
@@ -66,6 +67,23 @@ async def sample_rows(
     async with contextlib.aclosing(_tables(address, catalog, report)) as found:
         async for table, batch in found:
             yield table, batch.take(pa.array(_spread(batch.num_rows), pa.int64()))
+
+
+async def last_values(
+    address: SourceAddress, sequences: Collection[Sequence], report: Report
+) -> dict[TableName, int | None]:
+    """The last value of each sequence, without those that cannot be read, with a warning.
+
+    Raises ``ServerFailed`` when production cannot be reached.
+    """
+    values: dict[TableName, int | None] = {}
+    async with await _connect(address) as connection:
+        for sequence in sequences:
+            try:
+                values |= await read_sequences(connection, [sequence])
+            except ServerFailed as error:
+                report.warn(f"{sequence.name} was not read. {error}")
+    return values
 
 
 async def few_rows(address: SourceAddress, catalog: Catalog, table: Table, count: int) -> pa.RecordBatch:

@@ -52,6 +52,7 @@ class FindingKind(StrEnum):
     SUBJECT = "subject"
     SUBSET = "subset"
     PARTITION_KEY = "partition-key"
+    SEQUENCE = "sequence"
     CHECK = "check"
     FREQUENCY = "frequency"
     LINKABLE = "linkable"

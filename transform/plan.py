@@ -7,7 +7,8 @@ table and every partition; a partition's columns stand in its own order and shar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import abc
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Literal
@@ -21,6 +22,7 @@ from capture.model import (
     Column,
     ColumnName,
     Problem,
+    Sequence,
     ServerFailed,
     Table,
     TableName,
@@ -78,7 +80,7 @@ class TablePlan:
         """The columns that have a mask, in order."""
         return tuple(name for name in self.columns if name in self.masks)
 
-    def mask_block(self, block: bytes, columns: Sequence[str]) -> bytes | pa.Buffer:
+    def mask_block(self, block: bytes, columns: abc.Sequence[str]) -> bytes | pa.Buffer:
         """Mask a block of COPY text whose rows hold these columns, which must be those of the plan.
 
         Raises ``ServerFailed`` if its rows hold another number of values.
@@ -135,7 +137,7 @@ class TablePlan:
         ]
         return pa.RecordBatch.from_arrays(columns, names=names)
 
-    def _expect(self, batch: pa.RecordBatch, name: str, read: Sequence[str]) -> None:
+    def _expect(self, batch: pa.RecordBatch, name: str, read: abc.Sequence[str]) -> None:
         missing = [other for other in read if batch.schema.get_field_index(other) < 0]
         if missing:
             raise ServerFailed(
@@ -215,6 +217,27 @@ class Plan:
     def sequence_floor(self, column: ColumnName) -> int | None:
         """The value at or above which the copy's own sequence cannot meet a masked id; None if ids are kept."""
         return self.floors.get(ColumnName(self.root(column.table), column.column))
+
+    def start(self, sequence: Sequence) -> int | None:
+        """The last value that a copy's sequence is to have given out, so that what it gives is no masked id; None where
+        it goes on from production's."""
+        floors = [floor for fed in sequence.feeds if (floor := self.sequence_floor(fed)) is not None]
+        return max(floors) if floors and sequence.increment > 0 else None
+
+    def overtaken(self, sequence: Sequence, last: int | None) -> Finding | None:
+        """That a copy's own ids may meet masked ones, now that production's sequence has come to ``last``."""
+        start = self.start(sequence)
+        if start is not None and last is not None and last > start:
+            message = f"it has come to {last}, and a copy's own ids begin above {start}, so they may meet masked ones."
+            hint = f"Say that ids go twice as far: range: [{sequence.minimum}, {2 * last}] or more."
+            if 2 * last > sequence.maximum:
+                hint = "Ids of a wider type would leave room."
+        elif sequence.increment < 0 and any(self.sequence_floor(fed) is not None for fed in sequence.feeds):
+            message = "it counts down, so a copy's own ids may meet masked ones."
+            hint = ""
+        else:
+            return None
+        return Finding(Severity.NOTE, FindingKind.SEQUENCE, str(sequence.name), message, hint)
 
 
 def compile_plan(rules: Rules, catalog: Catalog, keyring: KeyRing, *, partial: bool = False) -> Plan:

@@ -13,7 +13,7 @@ from fix_catalog import HOTEL_RULES, catalog, foreign_key, hotel, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.model import BadInput, Catalog, ColumnName, Index, Problem, TableName
+from capture.model import BadInput, Catalog, ColumnName, Index, Problem, Sequence, TableName
 from transform.copytext import escape, join, split
 from transform.coverage import FindingKind, Severity
 from transform.keyring import KeyRing
@@ -159,6 +159,31 @@ def test_the_copys_sequence_starts_above_masked_ids() -> None:
     assert plan.sequence_floor(ColumnName.parse("public.b.n")) is None
     declared = compiled(decide(a={"id": {"mask": "id.int", "range": [1, 1000]}}, b={"n": "keep"}), of)
     assert declared.sequence_floor(ColumnName.parse("public.a.id")) == 501
+
+
+def test_a_sequence_that_overtakes_the_copys_is_told() -> None:
+    """Where production's ids have come to what a copy's own sequence gives out, with a range that would leave room."""
+    of = catalog(table("public.a", "id int4 pk", "n int4"))
+    plan = compiled(decide(a={"id": {"mask": "id.int", "range": [1, 1000]}, "n": "keep"}), of)
+    feeds = (ColumnName.parse("public.a.id"),)
+    sequence = Sequence(TableName("public", "s"), "integer", 1, 1, 2**31 - 1, feeds)
+    assert plan.start(sequence) == 501
+    assert plan.overtaken(sequence, None) is None
+    assert plan.overtaken(sequence, 501) is None
+    told = plan.overtaken(sequence, 502)
+    assert told is not None
+    assert (told.where, told.severity) == ("public.s", Severity.NOTE)
+    assert "range: [1, 1004]" in told.hint
+    far = plan.overtaken(sequence, 2**30 + 1)
+    assert far is not None
+    assert "wider type" in far.hint
+    down = plan.overtaken(replace(sequence, increment=-1), -1)
+    assert down is not None
+    assert "counts down" in down.message
+    kept = replace(sequence, feeds=(ColumnName.parse("public.a.n"),))
+    assert plan.start(kept) is None
+    assert plan.overtaken(kept, 2000) is None
+    assert plan.overtaken(replace(kept, increment=-1), -5) is None
 
 
 # ---------------------------------------------------------------------------------------------- failing closed
