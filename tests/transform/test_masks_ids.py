@@ -174,6 +174,21 @@ def test_integers_beyond_int8_stay_beyond_and_as_long(number: int, negative: boo
     assert not -(2**63) <= out < 2**63
 
 
+@given(st.lists(st.tuples(st.integers(-(10**25), 10**25), st.integers(0, 3)), min_size=1, max_size=8))
+def test_an_integer_may_be_written_with_decimals(values: list[tuple[int, int]]) -> None:
+    """A numeric without a scale holds 7.00, which is 7, and what it masks to is what 7 masks to."""
+    mask = mask_of("id.int", column_of("numeric"))
+    written = [f"{number}{'.' * bool(zeros)}{'0' * zeros}".encode() for number, zeros in values]
+    plain = masked(mask, texts([number for number, _ in values]))
+    expected = [
+        None if out is None else out + b"." * bool(zeros) + b"0" * zeros
+        for out, (_, zeros) in zip(plain, values, strict=True)
+    ]
+    assert masked(mask, [*written]) == expected
+    with pytest.raises(ServerFailed, match="no integer"):
+        masked(mask, [*written, b"7.50"])
+
+
 def test_integers_beyond_int8_do_not_meet() -> None:
     """Those of 19 digits, of which int8 holds most, and longer ones."""
     values = [*range(2**63, 2**63 + 5000), *range(10**25, 10**25 + 5000), *range(-(2**63) - 5000, -(2**63))]
@@ -213,7 +228,7 @@ def test_text_that_is_no_integer_becomes_a_tag() -> None:
     assert uniqueness_of("id.int", column_of("int4")) is Uniqueness.INJECTIVE
 
 
-@pytest.mark.parametrize("value", [b"1.5", b"1.0", b"NaN", b"Infinity"])
+@pytest.mark.parametrize("value", [b"1.5", b"1.01", b"NaN", b"Infinity"])
 def test_a_numeric_that_is_no_integer_stops(value: bytes) -> None:
     """The error tells the kind of the value and not the value."""
     with pytest.raises(ServerFailed, match="no integer") as caught:

@@ -5,6 +5,7 @@ An integer maps to the same integer whether its column is int4, int8, numeric or
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from math import isqrt
@@ -33,7 +34,7 @@ from transform.masks.base import (
     Uniqueness,
     register,
 )
-from transform.masks.choosing import TextMask, fixed_width, merge, room
+from transform.masks.choosing import TextMask, fixed_width, join, merge, room
 from transform.masks.opaque import opaque, opaque_or_fail
 from transform.masks.permutation import Characters, Numbers, feistel, permute_range, walk
 
@@ -216,6 +217,17 @@ def _permute_beyond(prf: Prf, texts: list[bytes]) -> list[bytes]:
     return out
 
 
+_WITH_ZEROS: Final = re.compile(rb"(-?[0-9]+)(\.0+)")
+
+
+def _whole(numeric: bytes) -> tuple[bytes, bytes]:
+    """An integer that a numeric is, and the decimals with which it is written."""
+    found = _WITH_ZEROS.fullmatch(numeric)
+    if found is None:
+        raise ServerFailed("the mask id.int met a numeric value that is no integer.")
+    return found[1], found[2]
+
+
 def _as_text(integers: pa.Int64Array) -> pa.BinaryArray:
     return pc.cast(integers, pa.string()).view(pa.binary())
 
@@ -236,8 +248,8 @@ class IntegerColumn(Mask):
 
 
 class IntegerText(TextMask):
-    """Permutes the integers in a column of text or numeric. Other text becomes ``x`` and a tag; another numeric, or
-    text without room for a tag, raises ``ServerFailed``."""
+    """Permutes the integers in a column of text or numeric. Other text becomes ``x`` and a tag; another
+    numeric, but for an integer written with decimals, or text without room for a tag, raises ``ServerFailed``."""
 
     def __init__(self, prf: Prf, column: Column, width: int, declared: Declared | None) -> None:
         super().__init__(prf, column)
@@ -270,7 +282,10 @@ class IntegerText(TextMask):
 
     def _others(self, values: pa.BinaryArray) -> pa.BinaryArray:
         if self._numeric and len(values):
-            raise ServerFailed("the mask id.int met a numeric value that is no integer.")
+            # 7.00 is the integer 7, and keeps its decimals.
+            parts = [_whole(value) for value in values.to_pylist()]
+            whole = self.make(pa.array([integer for integer, _ in parts], pa.binary()))
+            return join(whole, pa.array([decimals for _, decimals in parts], pa.binary()))
         return opaque_or_fail("id.int", "integer", self, values, self._room)
 
 
