@@ -15,6 +15,7 @@ from ipaddress import ip_network
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 
 from capture.model import BadInput, Column
@@ -96,7 +97,11 @@ def _money(written: str, column: Column) -> bytes:
 
 
 def _float(written: str, column: Column) -> bytes:
-    return floattext.canonical(written, column.base_type)
+    with np.errstate(over="ignore"):
+        found = floattext.canonical(written, column.base_type)
+    if found.endswith(b"Infinity") and any(map(str.isdigit, written)):
+        raise ValueError
+    return found
 
 
 def _date(written: str, column: Column) -> bytes:

@@ -12,7 +12,7 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 import sqlglot
-from sqlglot import exp
+from sqlglot import TokenType, exp
 from sqlglot.errors import SqlglotError
 
 from capture.model import BadInput, Column, ServerFailed, quote_identifier
@@ -45,6 +45,17 @@ _SUPPORTED: Final = (
     "ILIKE and length(), of columns and of values that are written."
 )
 _INT8: Final = 2**63
+_ORDINARY_NUMBER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_NAME_BYTES: Final = 63
+# After a time of the day; elsewhere a sign is a date's.
+_OFFSET: Final = re.compile(r"(:\d\d(?:\.\d+)?)([+-])(0\d|1[0-5])(?::?([0-5]\d))?(?= BC$|$)", re.ASCII)
+_FARTHEST: Final = 2**63 - 2
+_MINUTE: Final = 60_000_000
+# Without quotes these are no columns, whatever the table has: they tell about the session.
+_OF_THE_SESSION: Final = frozenset(
+    "current_catalog current_date current_role current_schema current_time current_timestamp current_user localtime "
+    "localtimestamp session_user system_user user".split()
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -79,11 +90,13 @@ def compile_predicate(sql: str, columns: Mapping[str, Column]) -> Predicate:
     """The condition on a row of these columns. Raises ``BadInput``, which shows no value that is written there."""
     try:
         tree = sqlglot.parse_one(f"SELECT 1 WHERE {sql}", read="postgres")
+        tokens = sqlglot.tokenize(sql, read="postgres")
     except (SqlglotError, RecursionError):
         raise BadInput("the condition is not an SQL expression.", hint=_SUPPORTED) from None
     where = tree.args.get("where")
-    if not isinstance(tree, exp.Select) or where is None or _has_more(tree) or ";" in sql or "--" in sql or "/*" in sql:
-        raise BadInput("the condition must be one SQL expression.", hint=_SUPPORTED)
+    is_divided = any(token.token_type is TokenType.SEMICOLON or token.comments for token in tokens)
+    if not isinstance(tree, exp.Select) or where is None or _has_more(tree) or is_divided:
+        raise BadInput("the condition must be one SQL expression, without comments.", hint=_SUPPORTED)
     parser = _Parser(columns)
     try:
         test = parser.test(where.this)
@@ -159,7 +172,10 @@ class _Parser:
         subject = _bare(node.this)
         if isinstance(what, exp.Null):
             if isinstance(subject, exp.Column):
-                return IsNull(self._column(subject).name)
+                shape = self._column(subject)
+                if shape.kind == "c" and not shape.is_array:
+                    raise BadInput(f"IS NULL asks about each field of {shape.type_name}.", hint=_SUPPORTED)
+                return IsNull(shape.name)
             return IsTruth(self.test(node.this), None)
         if isinstance(what, exp.Boolean):
             return IsTruth(self.test(node.this), bool(what.this))
@@ -176,6 +192,7 @@ class _Parser:
             raise _unsupported(node)
         _refuse_more(node)
         shape = self._text_column(node.this, "LIKE")
+        _refuse_collation(shape)
         if shape.base_type == "bpchar":
             raise BadInput(f"LIKE on {shape.type_name} depends on the blanks that pad it.", hint="Compare with =.")
         folds = isinstance(node, exp.ILike) or shape.base_type == "citext"
@@ -198,11 +215,12 @@ class _Parser:
             raise BadInput("a condition compares a column with something.", hint=_SUPPORTED)
         one = sides[0] if sides[0] is not None else self._literal(left, sides[1])
         two = sides[1] if sides[1] is not None else self._literal(right, sides[0])
-        if one.kind is not two.kind and not {one.kind, two.kind} <= NUMBERS:
-            raise BadInput(f"a {one.kind} is compared with a {two.kind}.", hint="Compare values of one type.")
         for side in (one, two):
             if side.kind is Kind.NONE:
                 raise BadInput("a column of this type cannot be compared, only tested for NULL.", hint=_SUPPORTED)
+        if one.kind is not two.kind and not {one.kind, two.kind} <= NUMBERS:
+            message = f"values of different types are compared: {one.kind} and {two.kind}."
+            raise BadInput(message, hint="Compare values of one type.")
         if one.kind is Kind.LABEL and len({_type_of(side) for side in (one, two)} - {None}) > 1:
             raise BadInput("labels of different enums are compared.")
         if one.kind is Kind.TEXT:
@@ -210,6 +228,9 @@ class _Parser:
         return one, two
 
     def _check_texts(self, sign: str, one: Operand, two: Operand) -> None:
+        for side in (one, two):
+            if isinstance(side, Value):
+                _refuse_collation(side.shape)
         types = {_type_of(side) for side in (one, two)} - {None}
         if len(types) > 1 and types & {"citext", "bpchar", "uuid"}:
             raise BadInput("texts of different types are compared.", hint="Compare columns of one type.")
@@ -237,6 +258,10 @@ class _Parser:
         node = _bare(node)
         if isinstance(node, exp.Cast):
             node = self._cast(node, beside)
+            if beside.kind in NUMBERS and _is_number(node):
+                # What the cast would round has no form of the type, and is refused.
+                assert isinstance(beside, Value), "nothing else is cast to"
+                return Constant(beside.kind, _read_literal(str(node.this), beside.shape))
         if isinstance(node, exp.Null):
             return Constant(beside.kind, None)
         if isinstance(node, exp.Boolean):
@@ -258,7 +283,7 @@ class _Parser:
         known = {shape.type_name.lower(), shape.base_type} if shape is not None else set()
         if named not in known | _ALIASES.get(shape.base_type if shape is not None else "", frozenset()):
             raise BadInput(f"a value is cast to {named}, which is not the type of what it is compared with.")
-        inner: exp.Expr = node.this
+        inner: exp.Expr = _bare(node.this)
         return inner
 
     def _written(self, node: exp.Expr) -> str:
@@ -278,6 +303,9 @@ class _Parser:
         if node.table:
             raise BadInput("a condition reads columns of its own table, without the table's name.")
         name = self._named(node)
+        if name in _OF_THE_SESSION and not node.this.args.get("quoted"):
+            hint = f'The column is written "{name}", with its quotes.' if name in self._columns else _SUPPORTED
+            raise BadInput(f"{name} is no column: it tells about the session.", hint=hint)
         if name not in self._columns:
             near = get_close_matches(name, self._columns, n=1, cutoff=0.6)
             hint = f"Did you mean {quote_identifier(near[0])}?" if near else "Check how its name is written."
@@ -336,6 +364,12 @@ def _is_written(node: exp.Expr) -> bool:
     return isinstance(node, exp.Literal | exp.Null | exp.Boolean)
 
 
+def _refuse_collation(shape: Column) -> None:
+    if not shape.deterministic:
+        message = f"{quote_identifier(shape.name)} has a collation that takes different texts as equal."
+        raise BadInput(message, hint="Such a column is only tested for NULL.")
+
+
 def _type_of(operand: Operand) -> str | None:
     """The type that decides how texts and labels are compared."""
     if not isinstance(operand, Value):
@@ -347,7 +381,7 @@ def _type_of(operand: Operand) -> str | None:
 
 
 def _number(text: str) -> Constant:
-    if text.lstrip("+-").isdigit() and -_INT8 <= int(text) < _INT8:
+    if _ORDINARY_NUMBER.fullmatch(text) and -_INT8 <= int(text) < _INT8:
         return Constant(Kind.INTEGER, int(text))
     try:
         return Constant(Kind.DECIMAL, decimal(text))
@@ -363,15 +397,20 @@ def _read_literal(text: str, shape: Column) -> Any:
         raise BadInput(f"the condition names no label of the enum {shape.type_name}.", hint=hint)
     if kind is Kind.NONE:
         raise BadInput("a column of this type cannot be compared, only tested for NULL.", hint=_SUPPORTED)
-    wrong = BadInput(f"the condition holds no value of the type {shape.type_name}.", hint="Dates are written in ISO.")
+    if shape.base_type == "citext" and not text.isascii():
+        raise BadInput("citext with letters beyond ASCII depends on the database's locale.", hint="Use LIKE on text.")
+    hint = "Write it as PostgreSQL prints it; dates and times in ISO, and in UTC where they name no other offset."
+    wrong = BadInput(f"the condition holds no value of the type {shape.type_name}.", hint=hint)
     try:
         if kind is Kind.MOMENT:
             return _moment(text.strip(), shape)
         if shape.base_type == "uuid":
             return str(UUID(text)).encode()
         if kind is Kind.TEXT:
-            # Longer than the column, it is equal to nothing there.
+            # Longer than the column, it is equal to nothing there; but a name would be cut.
             canonical = text.encode()
+            if shape.base_type == "name" and len(canonical) > _NAME_BYTES:
+                raise wrong
         else:
             canonical = literals.canonical(text, shape) if kind is not Kind.DECIMAL else text.strip().encode()
         found = read(pa.array([canonical], pa.binary()), shape)
@@ -383,17 +422,27 @@ def _read_literal(text: str, shape: Column) -> Any:
 def _moment(text: str, shape: Column) -> int:
     if shape.base_type == "date" and not re.fullmatch(r"-?infinity|\d{4,7}-\d\d-\d\d( BC)?", text):
         raise ValueError("a date has no time")
-    if shape.base_type == "timestamp" and text.endswith(("+00", "Z")):
-        raise ValueError("this type has no time zone")
-    plain = text.replace("T", " ", 1) if text[10:11] == "T" else text
-    plain = plain[:-1] + "+00" if plain.endswith("Z") else plain
+    plain, offset = text, 0
+    if plain.endswith("Z"):
+        plain = plain[:-1] + "+00"
+    zone = _OFFSET.search(plain)
+    if zone is not None:
+        if shape.base_type != "timestamptz":
+            raise ValueError("this type has no time zone")
+        plain = plain[: zone.end(1)] + plain[zone.end() :]
+        offset = (int(zone[3]) * 60 + int(zone[4] or 0)) * (-1 if zone[2] == "-" else 1)
+    if plain[10:11] == "T":
+        plain = plain.replace("T", " ", 1)
     if len(plain) == len("2024-01-31 10:00"):
         plain += ":00"
-    return moment(plain.encode())
+    found = moment(plain.encode())
+    if offset and abs(found) >= _FARTHEST:
+        raise ValueError("this is beyond all times")
+    return found - offset * _MINUTE
 
 
 def _unsupported(node: exp.Expr) -> BadInput:
-    what = f"the function {node.name or type(node).__name__.lower()}()" if isinstance(node, exp.Func) else (
-        f"{type(node).__name__.upper()}"
-    )  # fmt: skip
+    # The name of a node may be a value that is written in it; a function's own is not.
+    name = node.name if isinstance(node, exp.Anonymous) else type(node).__name__.lower()
+    what = f"the function {name}()" if isinstance(node, exp.Func) else name.upper()
     return BadInput(f"{what} is not supported in a condition.", hint=_SUPPORTED)
