@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from capture.model import Catalog, TableName
+from capture.model import Catalog, ServerFailed, TableName
 from capture.snapshot import Chunk, TableRewritten, plan_chunks, read_chunk
 from control.report import Report
 from control.workers import Worker, WorkerPool
@@ -33,6 +33,8 @@ from transform.copytext import Cut, join, keep_rows, split
 from transform.plan import Plan
 
 _KEY_BYTES: Final = 16
+# Different keys have one tag by chance: in a billion rows, once in forty times. Never so often in a row.
+_CHANCES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ async def find_members(
     assert plan.subset is not None
     wanted = [table for table in catalog.tables.values() if plan.takes_part(table.name)]
     chunks = plan_chunks(wanted, chunk_bytes, catalog.server_version)
+    chances = _CHANCES
     while True:
         key = secrets.token_bytes(_KEY_BYTES)
         parts: dict[TableName, list[RowTags]] = {name: [] for name in plan.subset.tables}
@@ -100,8 +103,14 @@ async def find_members(
             members = close(
                 plan.subset, {name: join_tags(plan.subset.tables[name], found) for name, found in parts.items()}
             )
-        except Collision:
-            continue
+        except Collision as error:
+            chances -= 1
+            if chances:
+                continue
+            raise ServerFailed(
+                f"several rows of {error.table} have one key, though production declares it unique.",
+                hint="An index may be damaged, as by another version of a collation: REINDEX tells where.",
+            ) from None
         numbers = {name: number for number, name in enumerate(members)}
         for name, number in numbers.items():
             np.save(folder / f"{number}.all.npy", members[name].all)

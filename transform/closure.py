@@ -26,7 +26,11 @@ _Places: TypeAlias = npt.NDArray[np.int64]
 
 
 class Collision(Exception):
-    """Two keys have the same tag; with another key of the hash they have not."""
+    """Two keys of ``table`` have the same tag; with another key of the hash they have not, unless they are equal."""
+
+    def __init__(self, table: TableName) -> None:
+        super().__init__(str(table))
+        self.table = table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +73,7 @@ def join_tags(table: SubsetTable, parts: list[RowTags]) -> RowTags:
 def close(subset: Subset, tags: Mapping[TableName, RowTags]) -> dict[TableName, Members]:
     """The members of each table. Raises ``Collision``."""
     for name, table in subset.tables.items():
-        _refuse_equal(tags[name].groups[table.key])
+        _refuse_equal(name, tags[name].groups[table.key])
     links = [_Link(reference, tags) for reference in subset.references]
     members = {name: tags[name].condition & (not table.asks) for name, table in subset.tables.items()}
     fresh: dict[TableName, _Places] = {name: np.flatnonzero(flags) for name, flags in members.items()}
@@ -114,7 +118,7 @@ class _Link:
         other = tags[reference.referenced_table].groups[reference.referenced_columns]
         order = np.argsort(other)
         ordered = other[order]
-        _refuse_equal(ordered[ordered != 0])
+        _refuse_equal(reference.referenced_table, ordered[ordered != 0])
         at = np.searchsorted(ordered, own)
         at[at == len(ordered)] = 0
         is_there = (own != 0) & (ordered[at] == own) if ordered.size else np.zeros(len(own), np.bool_)
@@ -139,10 +143,10 @@ class _Link:
         return found
 
 
-def _refuse_equal(tags: TagArray) -> None:
+def _refuse_equal(table: TableName, tags: TagArray) -> None:
     ordered = np.sort(tags)
     if (ordered[1:] == ordered[:-1]).any():
-        raise Collision
+        raise Collision(table)
 
 
 def are_among(tags: TagArray, ordered: TagArray) -> _Flags:

@@ -94,7 +94,7 @@ def find_subset(
     references = [
         reference for reference in _references(rules, catalog, some) if _is_copied(rules, catalog, reference.table)
     ]
-    findings = list(_misasked(rules, catalog, some, references))
+    findings = [*_misasked(rules, catalog, some, references), *_to_parts(rules, catalog, some)]
     followed = {name for name, rows in some.items() if rows.with_}
     followed |= {reference.referenced_table for reference in references}
     names = sorted(followed | {reference.table for reference in references})
@@ -179,6 +179,15 @@ def _misasked(
             else:
                 message = f"rows: with names {other}, which no foreign key of this table refers to."
                 yield _error(rules, name, message, "Name a table that this one refers to, without the mask null.")
+
+
+def _to_parts(rules: Rules, catalog: Catalog, some: Mapping[TableName, SomeRows]) -> Iterator[Finding]:
+    """Foreign keys to one partition: what they refer to is unique there, and need not be in the whole table."""
+    for key in catalog.foreign_keys:
+        table, referenced = root_of(catalog, key.table), root_of(catalog, key.referenced_table)
+        if referenced in some and referenced != key.referenced_table and not _is_cut(rules, table, key):
+            message = f"the foreign key {key.name} refers to {key.referenced_table}, which is a part of {referenced}."
+            yield _error(rules, table, message, f"Copy all rows of {referenced}, or none.")
 
 
 def _unfit(rules: Rules, table: Table, key: tuple[str, ...]) -> Iterator[Finding]:

@@ -374,6 +374,19 @@ async def test_a_choice_that_cannot_be_is_refused(chosen: Project, old: str, new
     assert "rules.yaml" in said
 
 
+async def test_keys_that_a_damaged_index_let_in_twice_are_told(chosen: Project) -> None:
+    """The clone ends with what to do, where no tag of theirs would ever tell the rows apart."""
+    index = "WHERE indexrelid = 'hotels_pkey'::regclass"
+    chosen.source.execute(
+        f"UPDATE pg_index SET indisready = false {index}",
+        "INSERT INTO hotels VALUES ('H1', 'PT')",
+        f"UPDATE pg_index SET indisready = true {index}",
+    )
+    refused = await chosen.run("clone", "--source", "production", "--target", "test", "--once")
+    assert refused.code != 0
+    assert "several rows of public.hotels have one key" in " ".join(refused.err.split()), str(refused)
+
+
 async def test_a_stream_needs_keys(chosen: Project) -> None:
     """Without a replica identity nobody knows which row an update was about; without a stream nobody needs to."""
     chosen.source.execute("ALTER TABLE items REPLICA IDENTITY NOTHING")

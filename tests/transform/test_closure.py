@@ -107,7 +107,7 @@ def test_equal_tags_of_keys_are_refused() -> None:
     """With another key of the hash they differ."""
     table = SubsetTable(NAMES[0], KEY, None, False, False, (KEY,))
     tags = RowTags(np.ones(2, np.bool_), {KEY: np.array([7, 7], np.uint64)})
-    with pytest.raises(Collision):
+    with pytest.raises(Collision, match=str(NAMES[0])):
         close(Subset({NAMES[0]: table}, (), ""), {NAMES[0]: tags})
 
 

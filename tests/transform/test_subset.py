@@ -148,6 +148,22 @@ def test_a_table_without_a_key_is_refused() -> None:
     assert "no primary key" in found
 
 
+def test_a_reference_to_one_partition_is_refused() -> None:
+    """Its key is unique there, and may come again in another."""
+    days = [("public.days", None), ("public.days_1", "public.days"), ("public.days_2", "public.days")]
+    schema = catalog(
+        *(table(name, "id int8 pk", "day date pk", root=root, kind="r" if root else "p") for name, root in days),
+        table("public.stays", "id int8 pk", "day int8"),
+        foreign_keys=(foreign_key("public.stays(day)", "public.days_1(id)"),),
+    )
+    keep = {"days": ["id", "day"], "stays": ["id", "day"]}
+    tables = {f"public.{name}": {"columns": dict.fromkeys(names, "keep")} for name, names in keep.items()}
+    assert errors(Rules.model_validate({"version": 1, "tables": tables}), schema) == []
+    tables["public.days"]["rows"] = {"where": "id > 1"}
+    (found,) = errors(Rules.model_validate({"version": 1, "tables": tables}), schema)
+    assert "refers to public.days_1, which is a part of public.days" in found
+
+
 @given(st.sampled_from(["country = 'DE'", "country = 'FR'"]), st.booleans())
 def test_another_choice_is_another_subset_for_all(where: str, comes: bool) -> None:
     """Each table of it has other rows then; what takes no part has not."""
