@@ -3,8 +3,8 @@
 - *Frequencies*: a value that few rows have is known again by how rare it is, kept or masked, if the mask gives equal
   values equal ones.
 - *Linkability*: kept columns that say little each may be a row's own together.
-- *Personal*: a kept column whose values look like an address, a number or a name, or are running text; or, where rows
-  are of people, whose name says that it holds such.
+- *Personal*: a kept column whose values look like an address, a number or a name, or are running text, and keys of
+  documents that do and stay; or, where rows are of people, a kept column whose name says that it holds such.
 - *Unknown leaves*: what documents hold that no path of their rule names.
 - *Failing* and *impure*: a mask that does not take a value of production, a function of the user's own that is none.
 - *Cost*: what the masks of a whole snapshot take, measured on the samples.
@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from capture.model import BadInput, Catalog, Column, ColumnName, ServerFailed, Table, quote_identifier
+from transform import hstoretext
 from transform.arraytext import delimiter_of, parse
 from transform.binding import BlankPaddedMask
 from transform.coverage import Decision, Finding, FindingKind, Severity
@@ -35,7 +36,8 @@ from transform.masks.arrays import ArrayMask
 from transform.masks.base import DATE, JSON, NUMBER, TEXT, AnyMask, DerivedMask, RowMask
 from transform.masks.custom import Custom, check_purity
 from transform.masks.documents import Documents
-from transform.masks.unknown_leaves import unknown_leaves
+from transform.masks.hstore import Hstore
+from transform.masks.unknown_leaves import staying_keys, unknown_leaves
 from transform.plan import Examined, TablePlan
 from transform.suggest.category import Category
 from transform.suggest.judge import IDENTIFYING, TELLING
@@ -50,6 +52,7 @@ ALONE: Final = 0.2
 _ENOUGH_ROWS: Final = 50
 _SENTENCES: Final = 0.5
 _PATHS_SHOWN: Final = 6
+_MANY_KEYS: Final = 25
 _DEAREST_SHOWN: Final = 3
 _TRIED_FOR_PURITY: Final = 100
 # What classifies by its share alone, and says something of a person.
@@ -281,16 +284,24 @@ def _may_hold(shape: Column, named: Category) -> bool:
 
 def _looks_like(profile: Profile) -> str:
     """What the values look like, and how many; '' for nothing that says something of a person."""
+    signs = _signs(profile)
+    if signs:
+        return signs
+    for category in _NAMES:
+        share = profile.names[category]
+        if share >= MOST:
+            return f"there are signs of personal data ({category}) in {round(share * profile.total):,}"
+    return ""
+
+
+def _signs(profile: Profile) -> str:
+    """The same of their form alone, without dictionaries."""
     for hits in profile.hits:
         detector = hits.detector
         most = hits.count >= MOST * profile.total and detector.category in _TELLING
         if detector.category is not Category.CODE and not hits.by_chance and (detector.flags or most):
             inside = " or hold one inside" if hits.inside else ""
             return f"there are signs of personal data ({detector.what}){inside} in {hits.count:,}"
-    for category in _NAMES:
-        share = profile.names[category]
-        if share >= MOST:
-            return f"there are signs of personal data ({category}) in {round(share * profile.total):,}"
     return ""
 
 
@@ -306,6 +317,9 @@ def _inside(decision: Decision, mask: AnyMask, values: list[bytes]) -> Iterator[
         inner = inner.inner
     if isinstance(inner, Documents):
         yield from _leaves(decision, unknown_leaves(inner, values))
+        yield from _keys(decision, staying_keys(inner, values))
+    elif isinstance(inner, Hstore):
+        yield from _keys(decision, {"": [key for value in values for key, _ in hstoretext.parse(value)]})
     elif isinstance(inner, Custom):
         try:
             check_purity(inner, values[:_TRIED_FOR_PURITY])
@@ -327,6 +341,19 @@ def _leaves(decision: Decision, counts: Counter[str]) -> Iterator[Finding]:
         )
         where = str(decision.column)
         yield Finding(Severity.NOTE, FindingKind.UNKNOWN_LEAVES, where, message, at=decision.at)
+
+
+def _keys(decision: Decision, keys: Mapping[str, Sequence[bytes]]) -> Iterator[Finding]:
+    """Keys that stay, by the path of their object, and look like data; '' for an hstore's."""
+    for path, those in keys.items():
+        profile = Profile.of(those)
+        # A few words that are names too, such as max, are names of fields.
+        what = _looks_like(profile) if profile.distinct > _MANY_KEYS else _signs(profile)
+        if what:
+            at = f" of {path}" if path else ""
+            message = f"keys{at} stay as they are, and {what} of {profile.total:,} in the sample."
+            hint = f"Under keys, give {path} a mask." if path else "There is no mask for them: use null."
+            yield _risk(FindingKind.PERSONAL, decision, message, hint)
 
 
 def _apply(

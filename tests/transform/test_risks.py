@@ -312,3 +312,28 @@ def test_what_is_not_copied_is_not_judged() -> None:
     assert found(Rules(version=1), schema, {"a": mail}) == []
     assert found(rules(), schema, {"a": mail}) == []
     assert found(rules(a="keep"), schema, {"a": []}) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "document", "said"),
+    [
+        ("json", '{"by": {"%s%d@mail.example": 1}}', {"keys of $.by stay as they are"}),
+        ("json", '{"%s%d@mail.example": {"max": 1}}', {"keys of $ stay as they are"}),
+        ({"mask": "json", "keys": {"$.by": "email"}}, '{"by": {"%s%d@mail.example": {"max": 1}}}', set()),
+        ("json", '{"max": 1, "%.0smin%.0d": 2}', set()),
+    ],
+)
+def test_keys_of_documents_that_look_like_data_are_told(rule: object, document: str, said: set[str]) -> None:
+    """With their object's path, unless the rules mask them; they stay in the copy."""
+    documents = [document % (CANARY, n) for n in range(40)]
+    risks = [one for one in found(rules(a=rule), of("a jsonb"), {"a": documents}) if one.kind is FindingKind.PERSONAL]
+    assert {one.message.partition(",")[0] for one in risks} == said
+
+
+def test_keys_of_an_hstore_that_look_like_data_are_told() -> None:
+    """There is no mask for them."""
+    values = [f'"{CANARY}{n}@mail.example"=>"1"' for n in range(40)]
+    (risk,) = [
+        one for one in found(rules(a="hstore"), of("a hstore"), {"a": values}) if one.kind is FindingKind.PERSONAL
+    ]
+    assert "in 40 of 40" in risk.message

@@ -102,6 +102,30 @@ def test_keys_that_are_data_are_masked() -> None:
     assert list(rule["keys"]) == ["$"]
 
 
+@pytest.mark.parametrize(
+    ("document", "keys"),
+    [
+        (b'{"kind": "a", "shared": {"anna%d@x.example": true}}', {"$.shared": "email"}),
+        (b'{"kind": "a", "by": [{"to": {"anna%d@x.example": 1, "level": 2}}]}', {"$.by[*].to": "id.uuid"}),
+        (b'{"kind": "a", "odd-key": {"AA:BB:CC:00:00:%02X": 1}}', {'$["odd-key"]': "id.uuid"}),
+    ],
+)
+def test_keys_inside_that_are_data_are_masked(document: bytes, keys: dict[str, str]) -> None:
+    """Wherever they are, if they look like something of a person."""
+    rule, evidence = judge_document([document % (10 + n % 90) for n in range(200)], Setting())
+    assert isinstance(rule, dict)
+    assert rule.get("keys", {}) == keys
+    assert evidence == "; ".join([f"keys of {path} are data" for path in keys]) or not keys
+
+
+@pytest.mark.parametrize("key", [b"anna%d@x.example", b"k%d"])
+def test_an_hstore_whose_keys_are_data_is_left_undecided(key: bytes) -> None:
+    """They have no mask, and would stay."""
+    rule, evidence = judge_hstore([b'"%s"=>"x"' % (key % n) for n in range(200)], Setting())
+    assert rule == "todo"
+    assert "200 different keys" in evidence
+
+
 def test_hstore_is_judged_by_key() -> None:
     """Values of a key are judged as a column's are."""
     rule, _ = judge_hstore([b'"size"=>"L", "mail"=>"a%d@x.example", "x"=>NULL' % n for n in range(200)], Setting())

@@ -1,4 +1,4 @@
-"""Which leaves of documents no path of the rules names: how many, by path, and never a value.
+"""Which leaves of documents no path of the rules names: how many, by path, and never a value; and which keys stay.
 
 Keys may be data as well. Where an object, over all documents, has many different keys that lead to such leaves, or any
 key that does not look like a name, or keys that the rules call data, they all count as one: ``.*``. Null is no leaf.
@@ -7,7 +7,7 @@ key that does not look like a name, or keys that the rules call data, they all c
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -74,6 +74,31 @@ def unknown_leaves(mask: Documents, documents: Iterable[bytes]) -> Counter[str]:
             counts[path] += seen.count
         waiting += ((path + step, below) for step, below in seen.below.items())
     return counts
+
+
+def staying_keys(mask: Documents, documents: Iterable[bytes]) -> dict[str, list[bytes]]:
+    """The keys that the rules of ``mask`` do not call data, by the path of their object. They are raw values."""
+    found: dict[str, list[bytes]] = defaultdict(list)
+    keys_root = None if mask.keys is None else mask.keys.root
+    for document in documents:
+        # Of each object or array: its path, what the rules say of its keys, whether it is an object.
+        above: list[tuple[str, Node | None, bool]] = []
+        for _, key, _, _, opening, closing in jsontext.TOKEN.findall(document):
+            if closing:
+                above.pop()
+                continue
+            path, of_keys = "$", keys_root
+            if above:
+                path, node, in_object = above[-1]
+                text = jsontext.unquote(key) if in_object else b""
+                is_data = node is not None and node.path is not None
+                if in_object and not is_data:
+                    found[path].append(text)
+                path += _written(text, is_data) if in_object else _ELEMENT
+                of_keys = _below(node, text, in_object)
+            if opening:
+                above.append((path, of_keys, opening == b"{"))
+    return dict(found)
 
 
 def _unnamed(mask: Documents, document: bytes) -> Iterable[Sequence[str]]:

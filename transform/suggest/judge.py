@@ -184,7 +184,7 @@ def _by_name(profile: Profile, setting: Setting, category: Category | None) -> V
         case None | Category.NAME | Category.PLAIN | Category.CODE:
             return None
         case Category.DESCRIPTION:
-            if setting.of_things and not setting.personal and not _flagged(profile):
+            if setting.of_things and not setting.personal and not telling_hits(profile):
                 return _about_things(profile, "it describes a thing")
             return Verdict(Category.FREE_TEXT, why)
         case _ if category in TELLING:
@@ -195,7 +195,7 @@ def _by_name(profile: Profile, setting: Setting, category: Category | None) -> V
             return Verdict(Call.KEEP, str(profile))
         case _ if category in _OF_THINGS and setting.of_things and not setting.personal:
             return Verdict(Call.KEEP, "of a thing")
-        case Category.FREE_TEXT if profile.is_few and not profile.sentences and not _flagged(profile):
+        case Category.FREE_TEXT if profile.is_few and not profile.sentences and not telling_hits(profile):
             return Verdict(Call.KEEP, str(profile))
         case Category.MEASURE | Category.INCOME | Category.COMPANY if setting.of_things and not setting.personal:
             return None
@@ -218,13 +218,14 @@ def _said_otherwise(profile: Profile, category: Category) -> bool:
     return signs is not None and not any(sign in text for text in profile.counts for sign in signs)
 
 
-def _flagged(profile: Profile) -> list[Hits]:
+def telling_hits(profile: Profile) -> list[Hits]:
+    """What of the hits says something of a person though it be one, and comes not by chance."""
     return [hits for hits in profile.hits if hits.detector.flags and not hits.by_chance]
 
 
 def _by_hits(profile: Profile) -> Verdict | None:
     """One hit is enough to ask; a text that holds some is masked as a text."""
-    flagged = _flagged(profile)
+    flagged = telling_hits(profile)
     if not flagged:
         return None
     if profile.sentences * 2 > profile.total:

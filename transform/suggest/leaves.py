@@ -19,7 +19,7 @@ from transform.masks.base import MASKS
 from transform.rules import KEEP, NULL, TODO
 from transform.suggest.category import Category
 from transform.suggest.choice import Written, candidates
-from transform.suggest.judge import Call, Setting, Verdict, judge_number, judge_text
+from transform.suggest.judge import Call, Setting, Verdict, judge_number, judge_text, telling_hits
 from transform.suggest.names import by_name
 from transform.suggest.profile import Profile
 
@@ -67,10 +67,14 @@ def judge_document(values: Iterable[bytes], setting: Setting) -> tuple[Written, 
             if why and rule != KEEP:
                 shown.append(f"{path.removeprefix('$.')} {why}")
     written: dict[str, Any] = {"mask": "json", "paths": paths}
-    if "keys" in MASKS["json"].params.model_fields:
-        whole = places["$"]
-        keys = {"$": "id.uuid"} if all(_are_data(whole, key) for key in whole.keys or ("",)) else {}
-        written |= {"keys": keys} if keys else {}
+    keys: dict[str, str] = {}
+    for path, place in sorted(places.items()):
+        below_data = any(_are_data(places[parent], key) for parent, key in _parents(path))
+        rule = None if below_data else _judge_keys(place, setting)
+        if rule is not None:
+            keys[path] = rule
+            shown.append(f"keys of {path} are data")
+    written |= {"keys": keys} if keys else {}
     more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     return written, "; ".join(shown[:_SHOWN]) + more or "leaves that no path names are scrambled"
 
@@ -84,12 +88,14 @@ def judge_hstore(values: Iterable[bytes], setting: Setting) -> tuple[Written, st
         for key, text in _PAIR.findall(value.decode("utf-8", "replace")):
             found[key].append(text.encode())
     keys: dict[str, Written] = {}
-    if len(found) <= _MOST_KEYS:
-        for key, texts in sorted(found.items()):
-            if _KEY.fullmatch(key) and len(texts) >= max(2, _MANY * rows):
-                rule, _ = _rule(judge_text(key, Profile.of(texts), setting, by_name(key)))
-                if rule is not None:
-                    keys[key] = rule
+    is_map = len(found) > _MOST_KEYS and all(len(texts) * 2 < rows for texts in found.values())
+    if is_map or telling_hits(Profile.of(key.encode() for key in found)):
+        return TODO, f"{len(found)} different keys in {rows} values look like data, and would stay"
+    for key, texts in sorted(found.items()) if len(found) <= _MOST_KEYS else ():
+        if _KEY.fullmatch(key) and len(texts) >= max(2, _MANY * rows):
+            rule, _ = _rule(judge_text(key, Profile.of(texts), setting, by_name(key)))
+            if rule is not None:
+                keys[key] = rule
     return {"mask": "hstore", "keys": keys}, f"{len(keys)} keys decided; values of others are scrambled"
 
 
@@ -118,6 +124,14 @@ def _walk(value: Any, path: str, places: dict[str, _Place], depth: int) -> None:
 def _are_data(place: _Place, key: str | None = None) -> bool:
     """Whether an object's keys differ from document to document; and not this one, which is in every other."""
     return len(place.keys) > _MOST_KEYS and (key is None or place.keys[key] * 2 < place.objects)
+
+
+def _judge_keys(place: _Place, setting: Setting) -> str | None:
+    """The mask of an object's keys; None where they are names, which stay. It keeps them apart."""
+    profile = Profile.of(key.encode("utf-8", "replace") for key in place.keys.elements())
+    if not (place.keys and all(_are_data(place, key) for key in place.keys)) and not telling_hits(profile):
+        return None
+    return "email" if judge_text("", profile, setting, None).what is Category.EMAIL else "id.uuid"
 
 
 def _is_common(path: str, places: Mapping[str, _Place], documents: int) -> bool:
