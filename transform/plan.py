@@ -323,7 +323,7 @@ def _conditions(rules: Rules, coverage: Coverage) -> tuple[dict[TableName, Predi
                 found[name] = compile_predicate(own.rows.where, {each.shape.name: each.shape for each in row})
             except BadInput as error:
                 message = f"rows: {error.message}"
-                at = rules.at_table(name)
+                at = rules.at_rows(name, "where")
                 findings.append(Finding(Severity.ERROR, FindingKind.CONDITION, str(name), message, error.hint, at))
     return found, findings
 

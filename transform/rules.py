@@ -200,8 +200,9 @@ class TableRules(BaseModel):
 
 
 class Rules(BaseModel):
-    """A whole rules file. ``locale`` is that of all masks whose rule names none. ``at_table``, ``at_column`` and
-    ``at_domain`` give ``file:line:column``, or '' for rules that were not read from a file."""
+    """A whole rules file. ``locale`` is that of all masks whose rule names none. ``at_table``,
+    ``at_rows``, ``at_column`` and ``at_domain`` give ``file:line:column``, or '' for rules that were not read from a
+    file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -279,6 +280,10 @@ class Rules(BaseModel):
     def at_table(self, table: TableName) -> str:
         """Where the table is written."""
         return self._at("tables", self._keys.get(table))
+
+    def at_rows(self, table: TableName, part: str) -> str:
+        """Where the choice of the table's rows is written: its ``where``, or its ``with``."""
+        return self._at("tables", self._keys.get(table), "rows", part)
 
     def at_subject(self, table: TableName) -> str:
         """Where the table's subject is written."""

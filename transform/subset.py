@@ -156,8 +156,8 @@ def _key(table: Table) -> tuple[str, ...]:
 # ----------------------------------------------------------------------------------------------------- findings
 
 
-def _error(rules: Rules, table: TableName, message: str, hint: str) -> Finding:
-    return Finding(Severity.ERROR, FindingKind.SUBSET, str(table), message, hint, rules.at_table(table))
+def _error(rules: Rules, table: TableName, message: str, hint: str, at: str = "") -> Finding:
+    return Finding(Severity.ERROR, FindingKind.SUBSET, str(table), message, hint, at or rules.at_table(table))
 
 
 def _misasked(
@@ -166,19 +166,22 @@ def _misasked(
     """Tables under ``with`` that no row can come with."""
     asked = {(reference.table, reference.referenced_table) for reference in references if reference.asks}
     for name, rows in some.items():
+        at = rules.at_rows(name, "with")
         for other in rows.with_:
             if (name, other) in asked:
                 continue
             if other not in catalog.tables:
-                yield _error(rules, name, f"rows: there is no table {other} to come with.", "Check how it is written.")
+                yield _error(
+                    rules, name, f"rows: there is no table {other} to come with.", "Check how it is written.", at
+                )
             elif other not in some:
                 own = rules.tables.get(other)
                 which = "no row is" if own is not None and own.rows == "none" else "all rows are"
                 hint = f"Leave it away, or choose rows of {other} too."
-                yield _error(rules, name, f"rows: with names {other}, of which {which} copied.", hint)
+                yield _error(rules, name, f"rows: with names {other}, of which {which} copied.", hint, at)
             else:
                 message = f"rows: with names {other}, which no foreign key of this table refers to."
-                yield _error(rules, name, message, "Name a table that this one refers to, without the mask null.")
+                yield _error(rules, name, message, "Name a table that this one refers to, without the mask null.", at)
 
 
 def _to_parts(rules: Rules, catalog: Catalog, some: Mapping[TableName, SomeRows]) -> Iterator[Finding]:

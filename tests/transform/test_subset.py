@@ -116,6 +116,28 @@ def test_what_nothing_can_come_with_is_refused(rows: dict[str, object], words: s
 
 
 @pytest.mark.parametrize(
+    ("rows", "place"),
+    [
+        ('{where: "nothing = 1", with: public.guests}', "4:12"),
+        ('{where: "id > 1", with: public.rooms}', "4:29"),
+        ("\n      where: id > 1\n      with: [public.guests, public.gusts]", "6:7"),
+    ],
+)
+def test_a_mistake_in_a_choice_is_placed(tmp_path: Path, rows: str, place: str) -> None:
+    """At what is wrong in it, not at its table."""
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        f"version: 1\ntables:\n  public.orders:\n    rows: {rows}\n"
+        "    columns: {id: keep, guest: keep, placed_on: keep}\n"
+        "  public.guests: {rows: {where: id > 1}, columns: {id: keep, name: keep, country: keep}}\n"
+        "  public.items: {rows: none}\n  public.rooms: {columns: {id: keep, kind: keep}}\n"
+        "  public.reviews: {rows: none}\n"
+    )
+    found = [one for one in check(load_rules(path), production()) if one.severity is Severity.ERROR]
+    assert [one.at for one in found] == [f"{path}:{place}"]
+
+
+@pytest.mark.parametrize(
     ("key", "other", "words"),
     [
         ("numeric", "numeric", "may be equal though they are written differently"),
