@@ -39,7 +39,7 @@ from transform.masks.documents import Documents
 from transform.masks.hstore import Hstore
 from transform.masks.unknown_leaves import staying_keys, unknown_leaves
 from transform.plan import Examined, TablePlan
-from transform.suggest.category import Category
+from transform.suggest.category import Category, held_by
 from transform.suggest.judge import IDENTIFYING, TELLING
 from transform.suggest.names import by_name
 from transform.suggest.profile import MOST, Profile
@@ -256,7 +256,7 @@ def _personal(decision: Decision, profile: Profile, *, is_of_people: bool) -> It
     shape = decision.shape
     has_text = shape.kind == "b" and shape.base_type in _WITH_TEXT
     what = _looks_like(profile) if has_text else ""
-    named = by_name(shape.name)
+    named = by_name(shape.name, held_by(shape.base_type))
     hint = "Use a mask for it, or keep it knowingly."
     if what:
         message = f"it is kept, and {what} of {profile.total:,} sampled values."

@@ -112,6 +112,8 @@ def test_the_hotel_is_decided_without_a_hand(tmp_path: Path) -> None:
         ("hiv_status enum(yes|no)", "null"),
         ("hiv_status enum(yes|no) notnull", "constant"),
         ("gender enum(f|m)", "null"),
+        ("holder_birth_date date", "date.shift"),
+        ("guarantor_income numeric", "financial.amount"),
     ],
 )
 def test_names_and_types_decide(tmp_path: Path, shape: str, mask: str) -> None:
@@ -419,6 +421,15 @@ def test_every_proposal_passes_its_check(columns: dict[str, tuple[str, str]], pa
         ("geburtsjahr", Category.BIRTH),
         ("hiv_status", Category.SENSITIVE),
         ("電話番号", Category.PHONE),
+        ("CUST_FRST_NM", Category.FIRST_NAME),
+        ("CALLING_NBR", Category.PHONE),
+        ("city_name", Category.CITY),
+        ("file_nm", Category.PLAIN),
+        ("płeć", Category.GENDER),
+        ("kenteken", Category.PLATE),
+        ("burgerlijke_staat", Category.SENSITIVE),
+        ("nr_dowodu", Category.PERSONAL_NUMBER),
+        ("deviceName", Category.USERNAME),
         ("created_by", Category.USERNAME),
         ("phone_type", Category.PLAIN),
         ("zzz", None),
@@ -428,6 +439,23 @@ def test_every_proposal_passes_its_check(columns: dict[str, tuple[str, str]], pa
 def test_names_are_read_in_several_spellings(name: str, category: Category | None) -> None:
     """Case styles, accents and languages lead to the same categories."""
     assert by_name(name) is category
+
+
+def test_what_refers_to_somebodys_row_is_about_somebody(tmp_path: Path) -> None:
+    """Over several foreign keys, unless a list of things stands between."""
+    of = catalog(
+        table("public.patients", "id int8 pk"),
+        table("public.encounters", "id int8 pk", "patient_id int8"),
+        table("public.findings", "id int8 pk", "encounter_id int8", "weight numeric"),
+        table("public.parcels", "id int8 pk", "weight numeric"),
+        foreign_keys=(
+            foreign_key("public.encounters(patient_id)", "public.patients(id)"),
+            foreign_key("public.findings(encounter_id)", "public.encounters(id)"),
+        ),
+    )
+    rules, _ = proposed(tmp_path, of)
+    assert rules.tables[TableName("public", "findings")].columns["weight"].mask == "number.noise"
+    assert rules.tables[TableName("public", "parcels")].columns["weight"].mask == "keep"
 
 
 def test_words_are_told_apart() -> None:

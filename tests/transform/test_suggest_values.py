@@ -14,7 +14,7 @@ from capture.model import Check, ColumnName
 from transform.suggest import free_text, suggest
 from transform.suggest.category import Category
 from transform.suggest.detectors import detect, looks_random
-from transform.suggest.dictionaries import is_full_name
+from transform.suggest.dictionaries import is_full_name, tells
 from transform.suggest.judge import Setting
 from transform.suggest.leaves import judge_document, judge_hstore
 from transform.suggest.profile import Profile
@@ -86,7 +86,7 @@ DOCUMENTS = [
 
 def test_leaves_get_paths() -> None:
     """A leaf of many documents has a rule by its path; a key that may be data stands in no rules file."""
-    rule, evidence = judge_document(DOCUMENTS, Setting())
+    rule, evidence = judge_document("preferences", DOCUMENTS, Setting())
     assert isinstance(rule, dict)
     assert rule["paths"] == {"$.contact.email": "email", "$.theme": "keep", "$.n": "keep", "$.tags[*]": "keep"}
     assert evidence == "contact.email email: 200/200"
@@ -96,7 +96,7 @@ def test_leaves_get_paths() -> None:
 def test_keys_that_are_data_are_masked() -> None:
     """Where every document has keys of its own, no path leads there."""
     many = [b'{"%s": 1}' % bytes([97 + n // 26, 97 + n % 26]) for n in range(200)]
-    rule, _ = judge_document(many, Setting())
+    rule, _ = judge_document("counts", many, Setting())
     assert isinstance(rule, dict)
     assert rule["paths"] == {}
     assert list(rule["keys"]) == ["$"]
@@ -112,7 +112,7 @@ def test_keys_that_are_data_are_masked() -> None:
 )
 def test_keys_inside_that_are_data_are_masked(document: bytes, keys: dict[str, str]) -> None:
     """Wherever they are, if they look like something of a person."""
-    rule, evidence = judge_document([document % (10 + n % 90) for n in range(200)], Setting())
+    rule, evidence = judge_document("sharing", [document % (10 + n % 90) for n in range(200)], Setting())
     assert isinstance(rule, dict)
     assert rule.get("keys", {}) == keys
     assert evidence == "; ".join([f"keys of {path} are data" for path in keys]) or not keys
@@ -124,6 +124,74 @@ def test_an_hstore_whose_keys_are_data_is_left_undecided(key: bytes) -> None:
     rule, evidence = judge_hstore([b'"%s"=>"x"' % (key % n) for n in range(200)], Setting())
     assert rule == "todo"
     assert "200 different keys" in evidence
+
+
+def test_lists_without_keys_are_judged_by_their_columns_name() -> None:
+    """Documents that are lists, of lists even, have leaves that no key names."""
+    words = [b'["x%d", ["y", "z%d"]]' % (n, n) for n in range(200)]
+    assert judge_document("mobile", words, Setting())[0]["paths"] == {  # type: ignore[index]  # a mapping
+        "$[*]": "phone",
+        "$[*][*]": "phone",
+    }
+    assert judge_document("sizes", [b"[[3, 4], [5]]"] * 200, Setting())[0]["paths"] == {"$[*][*]": "keep"}  # type: ignore[index]
+
+
+def test_places_on_a_map_are_never_named() -> None:
+    """Numbers as exact as positions, in lists or under the key that GeoJSON has for them, are scrambled."""
+    tracks = [b"[[47.%05d, 8.51234], [47.3, 8.%05d]]" % (n * 37, n * 91) for n in range(200)]
+    assert judge_document("ride", tracks, Setting())[0]["paths"] == {}  # type: ignore[index]
+    points = [b'{"coordinates": [%d, %d]}' % (n, n + 1) for n in range(200)]
+    assert judge_document("area", points, Setting())[0]["paths"] == {}  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("values", "category"),
+    [
+        ("M F", Category.GENDER),
+        ("männlich weiblich divers", Category.GENDER),
+        ("Homme Femme", Category.GENDER),
+        ("S M L", None),
+        ("M L", None),
+        ("ledig verheiratet geschieden", Category.SENSITIVE),
+        ("gehuwd ongehuwd", Category.SENSITIVE),
+        ("single double suite", None),
+        ("RK EV --", Category.SENSITIVE),
+        ("A+ O- AB+", Category.SENSITIVE),
+        ("A+ A A- B+ B", None),
+        ("gay straight bi", Category.SENSITIVE),
+        ("white black red", None),
+        ("", None),
+    ],
+)
+def test_few_words_tell_of_people(values: str, category: Category | None) -> None:
+    """Words for what somebody is are known in several languages; sizes, rooms, grades and colours are none."""
+    assert tells(values.split()) is category
+
+
+def test_odd_names_hide_no_telling_words() -> None:
+    """A column of few words that tell of people is masked, whatever it is called; things have them as well."""
+    shapes = table("public.members", "col7 text", "col8 enum(married|divorced)")
+    samples = {ColumnName.parse("public.members.col7"): [b"male", b"female"] * 200}
+    text = suggest(catalog(shapes), samples, None)
+    assert "col7: gender  # words of people: 2 distinct" in text
+    assert 'col8: "null"  # words of people' in text or "col8: null  # words of people" in text
+    things = table("public.products", "col7 text")
+    kept = suggest(catalog(things), {ColumnName.parse("public.products.col7"): [b"male", b"female"] * 200}, None)
+    assert "col7: keep" in kept
+
+
+def test_long_numbers_that_no_name_explains_are_masked() -> None:
+    """They may be telephones, accounts or people; short ones, and those of things, stay."""
+    of = catalog(table("public.traffic", "origin text", "zone text"), table("public.products", "gauge text"))
+    samples = {
+        "public.traffic.origin": [b"1202%07d" % (n * 9_973 % 10**7) for n in range(400)],
+        "public.traffic.zone": [b"%05d" % (n * 37) for n in range(400)],
+        "public.products.gauge": [b"%08d" % (n * 9_973) for n in range(400)],
+    }
+    text = suggest(of, {ColumnName.parse(name): values for name, values in samples.items()}, None)
+    assert "origin: text.scramble  # long numbers: 100%" in text
+    assert "zone: keep" in text
+    assert "gauge: keep" in text
 
 
 def test_hstore_is_judged_by_key() -> None:

@@ -28,8 +28,9 @@ from transform.masks.locales import find
 from transform.plan import check
 from transform.rules import KEEP, TODO, ColumnRule, Rules
 from transform.suggest.addresses import group_addresses
-from transform.suggest.category import NEUTRAL, Category
+from transform.suggest.category import NEUTRAL, Category, held_by
 from transform.suggest.choice import Written, candidates, declared, formed, stands
+from transform.suggest.dictionaries import tells
 from transform.suggest.joined import Joined, JoinedDomain
 from transform.suggest.judge import (
     TELLING,
@@ -204,13 +205,15 @@ class _Surroundings:
 def _surroundings(catalog: Catalog) -> _Surroundings:
     roots = [table for table in catalog.tables.values() if table.root is None]
     people = {table.name for table in roots if _tells_of_people(table)}
-    about = {
-        key.table
-        for key in catalog.foreign_keys
-        if key.referenced_table in people and not lists_things(key.referenced_table.name)
-    }
-    about |= {table.name for table in roots if _speaks_of_somebody(table) and not lists_things(table.name.name)}
+    about = {table.name for table in roots if _speaks_of_somebody(table) and not lists_things(table.name.name)}
     things = {table.name for table in roots if lists_things(table.name.name) and table.name not in people}
+    # A row that refers to somebody's row is about that person, too, over however many tables.
+    somebodys = {name for name in people | about if not lists_things(name.name)}
+    while more := {
+        key.table for key in catalog.foreign_keys if key.referenced_table in somebodys and key.table not in about
+    }:
+        about |= more
+        somebodys |= more - things
     return _Surroundings(people, about, things)
 
 
@@ -350,20 +353,23 @@ class _Suggester:
 
     def _category(self, column: ColumnName, shape: Column, domain: Domain, setting: Setting) -> Category | None:
         """What the names of the domain's columns say, its first one's first, else the comment."""
-        own = by_name(shape.name)
+        among = held_by(shape.base_type) if shape.kind == "b" else None
+        own = by_name(shape.name, among)
         if set(tokens(shape.name)) & _PAID and set(tokens(column.table.name)) & _PAY:
             return Category.INCOME
         if own is None and not setting.is_key:
             own = by_comment(shape.comment or "")
         if own is not None and own not in NEUTRAL:
             return own
-        others = (by_name(other.column) for other in domain.columns)
+        others = (by_name(other.column, among) for other in domain.columns)
         return next((other for other in others if other is not None and other not in NEUTRAL), own)
 
     def _judge(self, column: ColumnName, shape: Column, profile: Profile, setting: Setting, domain: Domain) -> Verdict:
         category = self._category(column, shape, domain, setting)
-        if shape.kind == "e" and category in TELLING and setting.personal:
-            return Verdict(category, f"name: {category}")
+        if shape.kind == "e" and setting.personal:
+            telling = category if category in TELLING else tells(shape.enum_labels)
+            if telling is not None:
+                return Verdict(telling, f"name: {telling}" if telling is category else "words of people")
         if shape.kind in {"e", "r", "m"} or shape.base_type in _PLAIN_TYPES:
             return Verdict(Call.KEEP)
         name = column.column
@@ -395,7 +401,7 @@ class _Suggester:
         image = words & {"old", "new", "record", "row", "image", "before", "after", "changed"}
         values = () if shape.is_array else self._samples.get(column, ())
         is_hstore = shape.base_type == "hstore"
-        rule, why = judge_hstore(values, setting) if is_hstore else judge_document(values, setting)
+        rule, why = judge_hstore(values, setting) if is_hstore else judge_document(shape.name, values, setting)
         scrambled: Written = {"mask": "hstore", "keys": {}} if is_hstore else {"mask": "json", "paths": {}}
         others = (rule, scrambled, *candidates(None, shape))
         if image and words <= _IMAGE_WORDS and "table_name" in names:

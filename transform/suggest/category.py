@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from transform.masks.base import DATE, NUMBER
+
 
 class Category(StrEnum):
     """What a column seems to hold. The names stand in the rules file's comments."""
@@ -50,3 +52,25 @@ class Category(StrEnum):
 
 # What says nothing by itself of a person.
 NEUTRAL: Final = frozenset({Category.NAME, Category.CODE, Category.PLAIN, Category.DESCRIPTION})
+
+_IN_DATES: Final = NEUTRAL | {Category.BIRTH}
+_IN_NUMBERS: Final = NEUTRAL | {
+    Category.ACCOUNT,
+    Category.BIRTH,
+    Category.CARD,
+    Category.GENDER,
+    Category.INCOME,
+    Category.LATITUDE,
+    Category.LONGITUDE,
+    Category.MEASURE,
+    Category.PERSONAL_NUMBER,
+    Category.PHONE,
+    Category.POSITION,
+    Category.SECRET,
+    Category.SENSITIVE,
+}
+
+
+def held_by(base_type: str) -> frozenset[Category] | None:
+    """What columns of a type can hold; None for any of it. The date in ``holder_birth_date`` is no holder."""
+    return _IN_DATES if base_type in DATE else _IN_NUMBERS if base_type in NUMBER else None

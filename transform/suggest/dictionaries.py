@@ -1,16 +1,19 @@
-"""Lists of people's names and of towns, to recognise such values.
+"""Lists of people's names, of towns, and of words for what people are, to recognise such values.
 
-They are Faker's, of many locales at once: what a value looks like does not tell where its people live. What masks put
-in place of names has lists of its own.
+Names and towns are Faker's, of many locales at once: what a value looks like does not tell where its people live. What
+masks put in place of names has lists of its own.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from functools import cache
 from importlib import import_module
 from typing import Any, Final
+
+from transform.suggest.category import Category
 
 _LOCALES: Final = (
     "en_US en_GB en_IN de_DE de_AT fr_FR es_ES es_MX pt_BR it_IT nl_NL pl_PL sv_SE da_DK fi_FI no_NO cs_CZ tr_TR ja_JP"
@@ -115,3 +118,51 @@ def is_last_name(text: str) -> bool:
 def is_city(text: str) -> bool:
     """Whether the text is a town of the lists."""
     return _folded(text.strip()) in cities()
+
+
+_MEN: Final = frozenset(
+    """m h male man homme hombre masculin masculino maschile maschio mann mannlich maennlich mannelijk mezczyzna erkek
+    herr mr senor sr monsieur signor sig dhr boy garcon 男 男性""".split()
+)
+_WOMEN: Final = frozenset(
+    """f w v k female woman femme mujer mulher feminin femenino feminino femminile femmina frau weiblich vrouwelijk
+    vrouw kobieta kadin ms mrs miss senora sra madame mme signora mevr girl fille 女 女性""".split()
+)
+_NEITHER: Final = frozenset(
+    "u x d n o other unknown divers diverse nonbinary non-binary mx autre otro outro altro 不明".split()
+)
+# Words of one kind: a column that has several of them, and little else, tells of it.
+_TELLING: Final = tuple(
+    frozenset(words.split())
+    for words in (
+        """single married divorced widowed separated engaged cohabiting ledig verheiratet geschieden verwitwet getrennt
+        celibataire marie mariee divorce divorcee veuf veuve pacse pacsee concubinage soltero soltera casado casada
+        divorciado divorciada viudo viuda solteiro solteira viuvo viuva gehuwd ongehuwd gescheiden verweduwd celibe
+        nubile coniugato coniugata sposato sposata divorziato divorziata vedovo vedova kawaler panna zonaty zamezna
+        rozwiedziony rozwiedziona wdowiec wdowa evli bekar dul 既婚 未婚""",
+        """catholic protestant muslim jewish hindu buddhist sikh atheist christian orthodox agnostic mormon islam
+        judaism christianity hinduism buddhism katholisch evangelisch muslimisch judisch konfessionslos rk ev catholique
+        protestante musulman musulmane juif juive athee catolico catolica evangelico evangelica musulmano judio ateo
+        katholiek protestants moslim joods cattolico cattolica ebreo katolickie prawoslawne""",
+        """asian hispanic latino latina caucasian african-american indigenous roma mestizo mixed-race parda preta
+        amarela indigena""",
+        """heterosexual homosexual bisexual gay lesbian straight hetero homo bi heterosexuell homosexuell bisexuell
+        lesbisch schwul""",
+        """diabetes asthma hypertension cancer hiv aids epilepsy depression anxiety pregnant pregnancy arthritis copd
+        dementia migraine obesity stroke penicillin latex peanuts nuts gluten lactose pollen asthme diabete depression
+        krebs epilepsie bluthochdruck cancro diabete asma cancer epilepsia hipertension""",
+    )
+)
+_BLOOD: Final = frozenset("a+ a- b+ b- ab+ ab- o+ o- 0+ 0- a b ab o 0".split())
+
+
+def tells(values: Collection[str]) -> Category | None:
+    """What a few different values tell of somebody, by words for it in several languages: the gender, or what is more
+    sensitive."""
+    words = {_folded(value).strip(" .").replace(" ", "-") for value in values} - {""}
+    if words & _MEN and words & _WOMEN and words <= _MEN | _WOMEN | _NEITHER:
+        return Category.GENDER
+    several = any(len(words & known) > 1 and len(words & known) * 2 > len(words) for known in _TELLING)
+    # Grades at school are A+ and B-, too, but none is AB or O.
+    is_blood = words <= _BLOOD and bool(words & {"ab+", "ab-", "o+", "o-", "0+", "0-"})
+    return Category.SENSITIVE if several or is_blood else None

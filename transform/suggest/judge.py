@@ -239,6 +239,8 @@ def _unmarked(name: str, profile: Profile, setting: Setting, category: Category 
         return _unseen(name, profile, setting, category)
     if category is Category.NAME and setting.of_people and not setting.of_things and not profile.is_few:
         return Verdict(Category.FULL_NAME, f"name: {category}, in a table of people")
+    if profile.tells is not None and not setting.of_things:
+        return Verdict(profile.tells, f"words of people: {profile.distinct} distinct")
     if profile.is_few:
         return Verdict(Call.KEEP, str(profile))
     if profile.sentences * 2 > profile.total:
@@ -249,6 +251,9 @@ def _unmarked(name: str, profile: Profile, setting: Setting, category: Category 
         return Verdict(Call.KEEP, str(profile))
     if all(map(_DATE.fullmatch, profile.counts)):
         return judge_date(name, profile, setting, category)
+    unexplained = category is None and not setting.is_key and not setting.of_things and profile.tells_apart
+    if unexplained and profile.long_numbers >= MOST:
+        return Verdict(Call.SAFE, f"long numbers: {profile.long_numbers:.0%}")
     of_one = setting.of_people or (setting.about_people and category is None and profile.tells_apart)
     if profile.numbers + profile.codes >= 0.9 and (not of_one or setting.is_key):
         return Verdict(Call.KEEP, f"codes: {profile.distinct} distinct in {profile.total}")
@@ -290,6 +295,8 @@ def judge_number(name: str, profile: Profile, setting: Setting, category: Catego
             return Verdict(category, why) if setting.personal and not setting.of_things else Verdict(Call.KEEP)
         case Category.LATITUDE | Category.LONGITUDE:
             return Verdict(Call.KEEP, str(profile)) if profile.is_few else Verdict(category, why)
+        case Category.POSITION:
+            return Verdict(Call.SAFE, why)
         case Category.SENSITIVE | Category.SECRET | Category.GENDER if not whole:
             return Verdict(Category.MEASURE, why)
         case Category.PHONE | Category.CARD | Category.PERSONAL_NUMBER | Category.SECRET | Category.ACCOUNT:

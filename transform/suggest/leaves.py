@@ -17,7 +17,7 @@ from typing import Any, Final
 from capture.model import Column
 from transform.masks.base import MASKS
 from transform.rules import KEEP, NULL, TODO
-from transform.suggest.category import Category
+from transform.suggest.category import Category, held_by
 from transform.suggest.choice import Written, candidates
 from transform.suggest.judge import Call, Setting, Verdict, judge_number, judge_text, telling_hits
 from transform.suggest.names import by_name
@@ -30,6 +30,8 @@ _DEEPEST: Final = 8
 _MOST_ELEMENTS: Final = 20
 _MOST_LEAVES: Final = 50
 _SHOWN: Final = 4
+# Digits behind the point; a thousandth of a degree is a hundred metres.
+_EXACT: Final = 3
 _PAIR: Final = re.compile(r'"((?:[^"\\]|\\.)*)"=>(?:"((?:[^"\\]|\\.)*)"|NULL)')
 _TEXT: Final = Column("leaf", 0, 25, -1, "text", "text")
 
@@ -45,8 +47,8 @@ class _Place:
     keys: Counter[str] = field(default_factory=Counter)
 
 
-def judge_document(values: Iterable[bytes], setting: Setting) -> tuple[Written, str]:
-    """The rule for a json or jsonb column, and the evidence."""
+def judge_document(name: str, values: Iterable[bytes], setting: Setting) -> tuple[Written, str]:
+    """The rule for the json or jsonb column of that name, and the evidence."""
     places: dict[str, _Place] = defaultdict(_Place)
     documents = 0
     for value in values:
@@ -61,7 +63,7 @@ def judge_document(values: Iterable[bytes], setting: Setting) -> tuple[Written, 
     for path, place in sorted(places.items()):
         if not _is_common(path, places, documents) or len(paths) == _MOST_LEAVES:
             continue
-        rule, why = _judge_leaf(path, place, setting)
+        rule, why = _judge_leaf(name, path, place, setting)
         if rule is not None:
             paths[path] = rule
             if why and rule != KEEP:
@@ -150,17 +152,26 @@ def _parents(path: str) -> Iterator[tuple[str, str]]:
         path = above
 
 
-def _judge_leaf(path: str, place: _Place, setting: Setting) -> tuple[Written | None, str]:
-    key = re.findall(r"[\w-]+", path)[-1] if path != "$" else ""
+def _judge_leaf(column: str, path: str, place: _Place, setting: Setting) -> tuple[Written | None, str]:
+    # What stands under no key, in a list of lists even, is called what the column is called.
+    key = next(reversed(re.findall(r"[\w-]+", path)), column)
     if place.texts:
         # Of a leaf that is now a text, now a number, the text counts.
         profile = Profile.of(place.texts)
         return _rule(judge_text(key, profile, setting, by_name(key)))
     if place.numbers:
+        if path.endswith("[*]") and _are_coordinates(place.numbers):
+            return None, ""
         whole = all(value.lstrip(b"-").isdigit() for value in place.numbers)
-        verdict = judge_number(key, Profile.of(place.numbers), setting, by_name(key), whole=whole)
+        verdict = judge_number(key, Profile.of(place.numbers), setting, by_name(key, held_by("numeric")), whole=whole)
         return (KEEP, "") if verdict.what is Call.KEEP else (None, "")
     return (KEEP, "") if by_name(key) is not Category.SENSITIVE else (None, "")
+
+
+def _are_coordinates(numbers: list[bytes]) -> bool:
+    """Whether numbers of a list are as exact as places on a map are; no key tells them apart there."""
+    exact = sum(len(number.partition(b".")[2]) >= _EXACT for number in numbers)
+    return exact * 2 > len(numbers)
 
 
 def _rule(verdict: Verdict) -> tuple[Written | None, str]:

@@ -38,8 +38,8 @@ _PARTS: Final = frozenset("day month year".split())
 _NAMED_THINGS: Final = frozenset(
     """file table column schema class event country currency language product item category brand model type role
     group plan field tag event action module package app application project room channel queue job task bucket index
-    host domain network font color colour unit test drug device feature region state province store shop branch
-    department dept course subject school template form report layer sku city street bank format page tenant team
+    host domain network font color colour unit test drug feature store shop branch
+    department dept course subject school template form report layer sku bank format page tenant team
     album track artist genre playlist media film movie song book territory shift culture process method
     reason""".split()
 )
@@ -52,7 +52,10 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         otp totp pin cvv cvc cvv2 csrf nonce jwt session_id sessionid session_key session_token cookie signature
         credential credentials passwort kennwort contrasena clave_acceso senha mot_de_passe mdp haslo wachtwoord
         recovery_code recovery_codes backup_code backup_codes webhook_key hashed_password password_hash
-        security_answer security_question badge_uid sim_pin puk hashed_key""",
+        security_answer security_question badge_uid sim_pin puk hashed_key
+        parola sifre losenord kodeord lozinka access_code door_code gate_code entry_code alarm_code lock_code
+        pin_code geheimzahl geheimnis zugangscode tuercode codigo_acceso codice_accesso code_acces digicode
+        master_key encryption_key ciphertext upass pass_hash password_digest""",
     ),
     (Category.EMAIL, "email e_mail mail emails mailto correo courriel email_address mail_address correo_electronico"),
     (Category.USER_AGENT, "user_agent useragent ua browser_string http_user_agent"),
@@ -65,14 +68,22 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
     (
         Category.CARD,
         """card_number cardnumber card_no credit_card creditcard cc_number ccnum pan kreditkarte card_last4 last4
-        card_last_four last_four kreditkartennummer numero_tarjeta tarjeta carte_bancaire card_num""",
+        card_last_four last_four kreditkartennummer numero_tarjeta tarjeta carte_bancaire card_num
+        kartennummer kartennr ultimos4 ultimos_4 ultimos_cuatro payment_card_number numero_carte numero_cartao
+        numero_carta carta_credito cartao_credito kaartnummer numer_karty kortnummer card_bin""",
     ),
     (Category.IBAN, "iban bankverbindung"),
-    (Category.PLATE, "license_plate licence_plate number_plate plate kennzeichen matricula immatriculation targa"),
+    (
+        Category.PLATE,
+        """license_plate licence_plate number_plate plate kennzeichen matricula immatriculation targa kenteken plaka
+        placa placas nummernschild plaque registration_plate registration_mark vrm reg_plate rejestracyjny""",
+    ),
     (
         Category.ACCOUNT,
         """account_number account_no bank_account routing_number sort_code konto kontonummer kontonr numero_cuenta
-        numero_conta compte_bancaire blz bank_code aba acct_no acct_number stripe_customer_id""",
+        numero_conta compte_bancaire blz bank_code aba acct_no acct_number stripe_customer_id
+        bankkonto kontoverbindung rekeningnummer numero_konta conta_corrente conta_bancaria cuenta_bancaria
+        cuenta_corriente conto_corrente koza_bango koza account_num rib hesap_no bankn customer_account""",
     ),
     (
         Category.PERSONAL_NUMBER,
@@ -88,32 +99,48 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         kundennr kdnr personalnr versicherungsnr mitgliedsnr mitgliedsnummer sv_nummer id_no customer_no client_no
         patient_no employee_no student_no staff_no personnel_no provider_uid provider_user_id oauth_id google_id
         facebook_id apple_id twitter_id github_id linkedin_id sso_id external_user_id
-        versicherungsnummer policennummer numero_secu securite_sociale cedula aadhaar nhs nhs_number student_number""",
+        versicherungsnummer policennummer numero_secu securite_sociale cedula aadhaar nhs nhs_number student_number
+        license_no licence_no drivers_license fuehrerscheinnr fuehrerscheinnummer fuhrerscheinnummer fahrerlaubnis
+        carnet_conducir permiso_conducir permis_conduire cnh rijbewijs prawo_jazdy patente licencia_conducir dowod
+        dowodu identiteitskaart burgerservicenummer personnummer henkilotunnus cpr fodselsnummer kimlik kimlik_no
+        carte_identite carta_identita numero_documento num_documento nuss seguridad_social pis pasep pis_pasep ctps
+        titulo_eleitor matricola matricule kvnr krankenversicherungsnummer versichertennummer
+        rentenversicherungsnummer known_traveler_number known_traveller_number frequent_flyer frequent_flyer_no
+        redress_number gmc_no gmc_number npi npi_number bar_number library_card matricula_aluno zaehlernummer
+        zaehlernr meter_number meter_no zaehlpunkt mpan vertragskonto carteirinha badge rfid fob_id""",
     ),
     (
         Category.PHONE,
         """phone phones telephone tel mobile cell cellphone cell_phone phone_number mobile_number contact_number fax
         whatsapp msisdn telefon telefono handy telefone celular telefonnummer mobil portable rufnummer denwa
         telefoon cellulare telephone_number caller callee caller_id telefonnr telnr handynr faxnr
-        電話 電話番号 携帯電話""",
+        電話 電話番号 携帯電話
+        calling_number called_number dialed_number dialled_number callback_number caller_number durchwahl
+        extension_no movil tlf telefoonnummer numero_telefono numero_telephone mobilnummer mobilnr puhelin
+        telefonnumer komorka pager bleep keitai keitai_bango denwa_bango landline contact_no contact_tel gsm telf
+        nr_tel""",
     ),
     (
         Category.FIRST_NAME,
         """first_name firstname fname f_name given_name given_names givenname forename forenames vorname vornamen
         rufname prenom prenoms nombre_pila primer_nombre middle_name middlename middle_initial nickname
-        preferred_name first_nm voornaam imie primeiro_nome""",
+        preferred_name first_nm voornaam imie primeiro_nome
+        mei mei_kana fornavn fornamn etunimi prenom_usuel ufname firstnm forename_1 namae_mei first_initial""",
     ),
     (
         Category.LAST_NAME,
         """last_name lastname lname l_name surname family_name familyname nachname familienname apellido apellidos
         sobrenome nom_de_famille maiden_name geburtsname last_nm cognome achternaam nazwisko primer_apellido
-        segundo_apellido nom_famille""",
+        segundo_apellido nom_famille
+        sei sei_kana myoji nom_usage soyad soyadi etternavn efternamn sukunimi apelido ulname""",
     ),
     (
         Category.USERNAME,
         """username user_name login login_name login_id handle screen_name screenname nick benutzername usuario
         kuerzel kurzel twitter facebook instagram linkedin github skype telegram utilisateur utente usr_name uname
-        created_by updated_by modified_by changed_by entered_by deleted_by assigned_to assignee""",
+        created_by updated_by modified_by changed_by entered_by deleted_by assigned_to assignee
+        device_name computer_name initials iniciales initiales initialen timekeeper snapchat tiktok mastodon discord
+        skype_name""",
     ),
     (
         Category.FULL_NAME,
@@ -127,39 +154,50 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         氏名 名前
         shimei namae contact_person reviewer_name student_name teacher_name author_full_name versicherungsnehmer
         nome_titular destinataire titulaire beneficiario byline traveler_name traveller_name passenger_name bill_to
-        ship_to sold_to attn""",
+        ship_to sold_to attn
+        auftraggeber empfaenger absender nadawca odbiorca ontvanger afzender expediteur remitente destinatario
+        mittente remetente passenger pax pax_name lead_passenger guarantor witness bevollmaechtigter fahrzeughalter
+        spouse_name koza_meigi meiginin tantosha nome_mae nome_pai mother_name father_name""",
+    ),
+    (
+        Category.GENDER,
+        """gender sex geschlecht sexo genre_personne seibetsu 性別 genero anrede salutation geslacht sexe plec sesso
+        cinsiyet kjonn sukupuoli civilite tratamiento geschl civility""",
     ),
     (
         Category.BIRTH,
         """birth birthday birthdate birth_date date_of_birth dob born geburtsdatum geburtstag gebdatum geburt
         fecha_nacimiento date_naissance data_nascimento data_nascita data_di_nascita nascimento nacimiento naissance
         geboortedatum geburtsjahr geb_jahr gebjahr yob jahrgang gebdat geb_dat geb_am yearofbirth dateofbirth 生年月日
-        ano_nascimento annee_naissance death deathdate date_of_death died deceased deceased_at seinengappi""",
+        ano_nascimento annee_naissance death deathdate date_of_death died deceased deceased_at seinengappi
+        geboorte geboortejaar urodzenia dogum dogum_tarihi fodelsedatum fodselsdato date_naiss fecha_nac data_nasc
+        gbdat umur tanjobi syntymaaika""",
     ),
     (
         Category.POSTCODE,
         """postcode post_code postal_code postalcode postal zip zipcode zip_code plz postleitzahl cep codigo_postal
-        code_postal cap_code kod_pocztowy 郵便番号""",
+        code_postal cap_code kod_pocztowy 郵便番号
+        yubin_bango yubinbango cod_postal postnummer postinumero codigopostal cod_post""",
     ),
     (
         Category.CITY,
         """city town locality suburb ciudad ville stadt ort wohnort cidade birthplace birth_place bairro poblacion
-        localidad commune municipio citta woonplaats geburtsort place_of_birth miasto""",
+        localidad commune municipio citta woonplaats geburtsort place_of_birth miasto
+        miejscowosc plaats shikuchoson municipality gemeente kommune localite lieu_naissance luogo_nascita sehir
+        poststed""",
     ),
     (
         Category.STREET,
         """street street_address address_line addressline line1 line2 line3 address1 address2 address3 addr1 addr2
         street1 street2 strasse str hausnummer calle rue rua house_number housenumber ship_address
-        adresse_rue straat ulica apartment apt_no""",
+        adresse_rue straat ulica apartment apt_no
+        logradouro straatnaam huisnummer banchi cadde sokak gatuadress gateadresse gade strasse_hausnr nr_domu
+        nr_mieszkania""",
     ),
     (
         Category.ADDRESS,
         """address addr home_address adresse anschrift direccion domicilio endereco shipping_address billing_address
         indirizzo jusho location_address postal_address adres residence 住所""",
-    ),
-    (
-        Category.GENDER,
-        "gender sex geschlecht sexo genre_personne seibetsu 性別 genero anrede salutation",
     ),
     (
         Category.SENSITIVE,
@@ -170,7 +208,22 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         icd10 icd_code symptom symptoms anamnesis foerderbedarf special_needs union_member gesundheitsfragen
         gesundheit mediche pregnancy pregnant hiv hiv_status anamnese befund krankheit krankheiten erkrankung
         allergie raucher schwanger schwangerschaft partei political_party gewerkschaft trade_union union_membership
-        medikament medikamente wheelchair rollstuhl konfessionell rasse ethnische_herkunft maladie enfermedad""",
+        medikament medikamente wheelchair rollstuhl konfessionell rasse ethnische_herkunft maladie enfermedad
+
+
+        burgerlijke_staat stan_cywilny
+        stato_civile situation_matrimoniale situation_familiale zivilstand medeni_hal civilstand religiao religione
+        godsdienst wyznanie religia church denomination glaube shukyo raca raza raca_cor tribe caste indigenous
+        etnia ancestry allergen allergens allergene vaccine vaccination impfung impfstatus impfstoff vacuna vacina
+        vaccin diagnostic shindan shindanmei byomei byoreki enfermedades doenca malattia ziekte choroba handicap
+        disabilita discapacidad deficiencia niepelnosprawnosc snomed snomed_ct icd9 icd_10 cid cie10 prognosis
+        dietary diet dieta regime_alimentaire regime_special food_intolerance special_meal alcohol tobacco fumeur
+        fumador fumante kitsuen smoking tipo_sanguineo grupo_sanguineo gruppo_sanguigno groupe_sanguin bloedgroep
+        grupa_krwi ketsuekigata suicide self_harm addiction psychiatric mental_health phq9 gad7 sexuality
+        dating_preference interested_in party_vote voted_for party_affiliation political_views sindicato sindical
+        sindicalizado filiado syndicat sindacato vakbond asylum refugee immigration_status visa_status
+        criminal_record background_check crb_check dbs_check police_check conviction convictions vorstrafen
+        casier_judiciaire antecedentes pep""",
     ),
     (
         Category.PICTURE,
@@ -182,7 +235,13 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
     (
         Category.INCOME,
         """salary wage wages income net_worth credit_score gehalt lohn salario salaire bonus pay pay_rate hourly_rate
-        compensation overdraft balance saldo kontostand solde iq debt commission commission_pct""",
+        compensation overdraft balance saldo kontostand solde iq debt commission commission_pct
+        sueldo sueldo_bruto sueldo_neto einkommen nettoeinkommen bruttoeinkommen nettogehalt bruttogehalt
+        jahresgehalt monatsgehalt verguetung renda revenu revenus revenu_fiscal quotient_familial ingresos reddito
+        stipendio salaris inkomen wynagrodzenie pensja dochod gelir inkomst remuneration remuneracao vencimento
+        vencimentos salary_expectation pretensao_salarial gehaltswunsch wealth wealth_rating dispo dispokredit
+        bonitaet schufa schufa_score fico fico_score credit_rating kyuyo nenshu gekkyu comm balance_amount
+        bal_amount income_band""",
     ),
     (Category.LATITUDE, "latitude lat breitengrad latitud"),
     (Category.LONGITUDE, "longitude lng lon long laengengrad longitud"),
@@ -190,7 +249,10 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
     (
         Category.MEASURE,
         """height weight age bmi alter peso altura edad poids taille groesse gewicht waist body_weight body_height pulse
-        resting_pulse puls heart_rate herzfrequenz blood_pressure blutdruck systolic diastolic glucose cholesterol""",
+        resting_pulse puls heart_rate herzfrequenz blood_pressure blutdruck systolic diastolic glucose cholesterol
+        shincho taiju estatura altezza wzrost waga koerpergroesse koerpergewicht body_fat idade leeftijd wiek nenrei
+        nb_enfants nombre_enfants numero_hijos anzahl_kinder kinderzahl num_children number_of_children blood_sugar
+        spo2 respiratory_rate""",
     ),
     (
         Category.COMPANY,
@@ -231,8 +293,31 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         room room_number table_name file_name quantity quantity_per_unit title salutation_code""",
     ),
 )
+# What old systems shorten, so that eight or eighteen letters are enough.
+_IN_FULL: Final = {
+    "nbr": "number",
+    "nm": "name",
+    "frst": "first",
+    "lst": "last",
+    "cust": "customer",
+    "emp": "employee",
+    "acct": "account",
+    "pymt": "payment",
+    "cty": "city",
+    "sal": "salary",
+    "addr": "address",
+    "adr": "address",
+    "amt": "amount",
+    "usr": "user",
+    "mob": "mobile",
+    "subscr": "subscriber",
+}
 # A term belongs to the first category that lists it.
-_CATEGORY_OF: Final = {term: category for category, terms in reversed(_TERMS) for term in terms.split()}
+_CATEGORY_OF: Final = {
+    "_".join(_IN_FULL.get(word, word) for word in term.split("_")): category
+    for category, terms in reversed(_TERMS)
+    for term in terms.split()
+}
 _RANK: Final = {category: rank for rank, (category, _) in enumerate(_TERMS)}
 _LONGEST_TERM: Final = max(term.count("_") + 1 for term in _CATEGORY_OF)
 
@@ -258,13 +343,20 @@ _THINGS: Final = frozenset(
 )
 
 
+# Letters that are no other letter with an accent.
+_WITHOUT_STROKE: Final = str.maketrans(
+    {"ß": "ss", "ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "\u0131": "i", "æ": "ae"}
+)
+
+
 @lru_cache(maxsize=8192)
 def tokens(name: str) -> tuple[str, ...]:
-    """The words of a name, in small letters and without accents: ``guestEmail_2`` is guest, email, 2."""
-    plain = unicodedata.normalize("NFKD", name.replace("ß", "ss"))
+    """The words of a name, in small letters, without accents and in full: ``guestEmail_2`` is guest, email, 2, and
+    ``CUST_NM`` is customer, name."""
+    plain = unicodedata.normalize("NFKD", name.translate(_WITHOUT_STROKE))
     plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
     words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", plain)]
-    return tuple(part for word in words for part in _apart(word))
+    return tuple(_IN_FULL.get(part, part) for word in words for part in _apart(word))
 
 
 def _apart(word: str) -> tuple[str, ...]:
@@ -305,22 +397,23 @@ _WORDS: Final = (
 
 
 @lru_cache(maxsize=8192)
-def by_name(name: str) -> Category | None:
-    """What a column of that name seems to hold."""
+def by_name(name: str, among: frozenset[Category] | None = None) -> Category | None:
+    """What a column of that name seems to hold; ``among`` are the categories that its type can hold, if not all: the
+    date in holder_birth_date is no holder."""
     words = list(tokens(name))
-    if len(words) > 1 and words[-1] in {"name", "nm"} and words[-2] in _NAMED_THINGS:
+    if len(words) > 1 and words[-1] == "name" and words[-2] in _NAMED_THINGS:
         return Category.PLAIN
     if len(words) > 1 and words[-1] in _ABOUT and "_".join(words[-2:]) not in _CATEGORY_OF:
         # The type of a disability is as telling as the disability, and the year of a birth as the birth.
-        about = _look_up(words[:-1])
+        about = _look_up(words[:-1], among)
         is_part = about is Category.BIRTH and words[-1] in _PARTS
         return about if about is Category.SENSITIVE or is_part else Category.PLAIN
     if len(words) > 1 and words[-1] in _POINTERS:
-        found = _look_up(words, to_the_end=True)
-        numbered = _look_up(words[:-1], to_the_end=True) if words[-1] in _NUMBERS else None
+        found = _look_up(words, among, to_the_end=True)
+        numbered = _look_up(words[:-1], among, to_the_end=True) if words[-1] in _NUMBERS else None
         return numbered if found is None and numbered in _NUMBERED else found
     # line1, address2: a digit belongs to the word before it.
-    return _look_up(words) or _look_up(re.sub(r" (\d)", r"\1", " ".join(words)).split())
+    return _look_up(words, among) or _look_up(re.sub(r" (\d)", r"\1", " ".join(words)).split(), among)
 
 
 def by_comment(comment: str) -> Category | None:
@@ -330,8 +423,11 @@ def by_comment(comment: str) -> Category | None:
     return None if found in common else found
 
 
-def _look_up(words: Sequence[str], *, to_the_end: bool = False) -> Category | None:
-    """The most telling category of which a term stands in ``words``; with ``to_the_end``, at their end."""
+def _look_up(
+    words: Sequence[str], among: frozenset[Category] | None = None, *, to_the_end: bool = False
+) -> Category | None:
+    """The most telling category, ``among`` these, of which a term stands in ``words``; with ``to_the_end``, at their
+    end."""
     found = []
     for end in range(len(words) if to_the_end else 1, len(words) + 1):
         for start in range(max(0, end - _LONGEST_TERM), end):
@@ -343,7 +439,8 @@ def _look_up(words: Sequence[str], *, to_the_end: bool = False) -> Category | No
     telling = {
         category
         for start, end, category in found
-        if not any(first <= start and end <= last and last - first > end - start for first, last, _ in found)
+        if (among is None or category in among)
+        and not any(first <= start and end <= last and last - first > end - start for first, last, _ in found)
     }
     return min(telling, key=_RANK.__getitem__, default=None)
 

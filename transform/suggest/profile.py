@@ -101,6 +101,16 @@ class Profile:
         """The share of values that are numbers."""
         return self._share(lambda text: re.fullmatch(r"-?\d+(?:[.,]\d+)?%?", text) is not None)
 
+    @cached_property
+    def long_numbers(self) -> float:
+        """The share of values that are whole numbers as long as those of telephones, accounts and people."""
+        return self._share(lambda text: re.fullmatch(r"\d{7,}", text) is not None)
+
+    @cached_property
+    def tells(self) -> Category | None:
+        """What few values tell of somebody, by words for it."""
+        return dictionaries.tells(self.counts) if self.is_few else None
+
     def _count(self, test: Callable[[str], bool]) -> int:
         return sum(times for text, times in self.counts.items() if test(text))
 
