@@ -69,7 +69,6 @@ _FUNCTIONS: Final[dict[str, str | dict[str, Any]]] = {
     "paragraph": "text.lorem",
     "string": "text.lorem",
     "noise": "number.noise",
-    "dnoise": {"mask": "date.shift", "days": 180},
     "date": {"mask": "date.shift", "days": 180},
     "random_date": {"mask": "date.shift", "days": 180},
     "birthdate": {"mask": "date.shift", "days": 180},
@@ -81,6 +80,7 @@ _FUNCTIONS: Final[dict[str, str | dict[str, Any]]] = {
     "int": "id.int",
     "partial": "text.partial",
 }
+_DAYS: Final = {"day": 1, "week": 7, "month": 30, "mon": 30, "year": 365}
 _PREFIXES: Final = ("fake_", "dummy_", "pseudo_", "random_", "anon_")
 
 
@@ -102,6 +102,11 @@ def translate(label: str) -> str | dict[str, Any] | None:
     return _function(call[1].lower(), call[2]) if call is not None else None
 
 
+def says_masked(label: str) -> bool:
+    """Whether a label masks its column, by whatever means."""
+    return _LABEL.fullmatch(label.strip()) is not None
+
+
 def _function(name: str, arguments: str) -> str | dict[str, Any] | None:
     shown = re.fullmatch(r"[^,]+,\s*(\d+)\s*,\s*.*?,\s*(\d+)\s*", arguments, re.DOTALL) if name == "partial" else None
     if shown is not None:
@@ -109,10 +114,28 @@ def _function(name: str, arguments: str) -> str | dict[str, Any] | None:
     ratio = re.fullmatch(r"[^,]+,\s*(0?\.\d+|1(?:\.0*)?)\s*", arguments) if name == "noise" else None
     if ratio is not None:
         return {"mask": "number.noise", "ratio": float(ratio[1])}
+    if name == "dnoise":
+        return _shift(arguments)
+    between = re.fullmatch(r"\s*(-?\d+)\s*,\s*(-?\d+)\s*", arguments)
+    if name in {"random_int_between", "random_bigint_between"} and between is not None:
+        return {"mask": "number.within", "min": int(between[1]), "max": int(between[2])}
+    listed = re.fullmatch(r"\s*ARRAY\s*\[(.*)\]\s*(?:::[\w ]+\[\])?\s*", arguments, re.IGNORECASE | re.DOTALL)
+    if name == "random_in" and listed is not None:
+        texts = re.findall(r"'((?:[^']|'')*)'", listed[1])
+        numbers = re.findall(r"(?<![\w.'])-?\d+(?![\w.'])", listed[1]) if not texts else []
+        values = [text.replace("''", "'") for text in texts] or [int(number) for number in numbers]
+        return {"mask": "choice", "values": values} if values else None
     for prefix in ("", *_PREFIXES):
         if name.startswith(prefix) and name.removeprefix(prefix) in _FUNCTIONS:
             return _FUNCTIONS[name.removeprefix(prefix)]
     return None
+
+
+def _shift(arguments: str) -> dict[str, Any]:
+    """Dates moved by as much as the label says at the most, where it says it in days or more."""
+    span = re.search(r"'(\d+)\s*(day|week|month|mon|year)s?'", arguments, re.IGNORECASE)
+    days = int(span[1]) * _DAYS[span[2].lower()] if span is not None else 180
+    return {"mask": "date.shift", "days": min(max(days, 1), 36_500)}
 
 
 def _constant(value: str) -> str | dict[str, Any] | None:

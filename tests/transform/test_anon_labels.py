@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fix_catalog import catalog, table
 
+from capture.model import ColumnName
 from transform.anon_labels import translate
 from transform.suggest import suggest
 
@@ -24,6 +25,12 @@ from transform.suggest import suggest
             {"mask": "text.partial", "keep_first": 2, "keep_last": 3},
         ),
         ("MASKED WITH FUNCTION anon.noise(salary, 0.2)", {"mask": "number.noise", "ratio": 0.2}),
+        ("MASKED WITH FUNCTION anon.dnoise(born, '2 months'::interval)", {"mask": "date.shift", "days": 60}),
+        ("MASKED WITH FUNCTION anon.dnoise(born, '08:00')", {"mask": "date.shift", "days": 180}),
+        ("MASKED WITH FUNCTION anon.random_int_between(1, 50)", {"mask": "number.within", "min": 1, "max": 50}),
+        ("MASKED WITH FUNCTION anon.random_in(ARRAY['a','b''s'])", {"mask": "choice", "values": ["a", "b's"]}),
+        ("MASKED WITH FUNCTION anon.random_in(ARRAY[1,2])", {"mask": "choice", "values": [1, 2]}),
+        ("MASKED WITH FUNCTION anon.random_in(ARRAY[now()])", None),
         ("MASKED WITH VALUE NULL", "null"),
         ("MASKED WITH VALUE 'it''s'", {"mask": "constant", "value": "it's"}),
         ("MASKED WITH VALUE $$x$$", {"mask": "constant", "value": "x"}),
@@ -49,3 +56,13 @@ def test_a_label_decides_its_column() -> None:
     text = suggest(replace(of, tables={t.name: replace(t, columns=columns)}), {}, None)
     assert "a: name.last  # by its label for anon" in text
     assert "email: email  # name: email" in text
+
+
+def test_no_column_that_a_label_masks_is_kept() -> None:
+    """Where the label has no equal and the judgement would keep the column, a person decides."""
+    of = catalog(table("public.t", "status text"))
+    (t,) = of.tables.values()
+    labelled = replace(t, columns=(replace(t.columns[0], anon_label="MASKED WITH FUNCTION own.thing()"),))
+    samples = {ColumnName(t.name, "status"): [b"a", b"b"] * 100}
+    assert "status: keep" in suggest(of, samples, None)
+    assert "status: todo" in suggest(replace(of, tables={t.name: labelled}), samples, None)

@@ -90,6 +90,41 @@ def test_persons_are_taken_apart(tmp_path: Path) -> None:
     assert ["todo" in str(each) for each in imported.unequal] == [False, False, True]
 
 
+def test_addresses_and_records_are_taken_apart(tmp_path: Path) -> None:
+    """An address by its parts; columns that are listed by name alone are not lost."""
+    tables = """\
+    - name: people
+      transformers:
+        - name: RealAddress
+          params:
+            columns:
+              - {name: town, template: "{{.City}}"}
+              - {name: whole, template: "{{.Address}}, {{.City}}, {{.State}} {{.PostalCode}}"}
+              - {name: odd, template: "{{.City}} {{.State}}"}
+        - {name: TemplateRecord, params: {columns: [a, b], template: x}}
+"""
+    imported = greenmask(tmp_path, tables)
+    assert imported.columns[PEOPLE] == {
+        "town": "address.city",
+        "whole": "address.full",
+        "odd": "todo",
+        "a": "todo",
+        "b": "todo",
+    }
+
+
+def test_tables_that_are_left_out_stay_empty(tmp_path: Path) -> None:
+    """What the dump leaves out is no part of the copy; patterns and references that are not taken over are named."""
+    path = tmp_path / "greenmask.yml"
+    path.write_text(
+        "dump:\n  pg_dump_options: {exclude-table-data: [public.people, 'public.tmp_*'], exclude-table: app.old}\n"
+        "  virtual_references: [{name: payments}]\n  transformation: []\n"
+    )
+    imported = from_greenmask(load(path))
+    assert imported.rows == {PEOPLE: "none", TableName("app", "old"): "none"}
+    assert [each.where for each in imported.unequal] == ["virtual_references", "exclude-table-data"]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -114,13 +149,16 @@ SECURITY LABEL FOR anon ON COLUMN people."First Name"
   IS 'MASKED WITH FUNCTION anon.fake_first_name()';
 SECURITY LABEL FOR anon ON COLUMN people.note IS 'MASKED WITH VALUE ''it''''s hidden''';
 SECURITY LABEL FOR anon ON COLUMN people.odd IS $$MASKED WITH FUNCTION my.own(people.odd)$$;
+SECURITY LABEL FOR anon ON COLUMN people.email IS 'MASKED WITH FUNCTION anon.own()';
+SECURITY LABEL FOR anon ON COLUMN people.email IS 'MASKED WITH FUNCTION anon.fake_email()';
+SECURITY LABEL FOR anon ON COLUMN people.gone IS 'MASKED WITH FUNCTION anon.fake_email()';
 SECURITY LABEL FOR anon ON COLUMN people.gone IS NULL;
 SECURITY LABEL FOR anon ON TABLE people IS 'TABLESAMPLE BERNOULLI(10)';
 """
 
 
 def test_labels_convert() -> None:
-    """In whatever quotes they stand; what has no equal is named."""
+    """In whatever quotes they stand, the last one of a column; what has no equal is named."""
     imported = from_labels(LABELS)
     assert imported.columns == {
         PEOPLE: {

@@ -253,6 +253,12 @@ def test_a_bare_name_depends_on_its_table(tmp_path: Path, named: str) -> None:
     assert rule_for(tmp_path, "name text", named=named).mask == ("name.full" if named == "public.guests" else "keep")
 
 
+@pytest.mark.parametrize(("named", "mask"), [("public.film_vectors", "keep"), ("public.guests", "todo")])
+def test_vectors_of_things_stay(tmp_path: Path, named: str, mask: str) -> None:
+    """The vector of a film tells of the film, that of a guest may be a face."""
+    assert rule_for(tmp_path, "position vector notnull", named=named).mask == mask
+
+
 def test_a_comment_can_ask_for_a_mask(tmp_path: Path) -> None:
     """``@mask: NAME`` in a column's comment decides; other words of it count like a name's."""
     of = catalog(table("public.t", "a text", "b text", "c text"))
@@ -439,6 +445,22 @@ def test_every_proposal_passes_its_check(columns: dict[str, tuple[str, str]], pa
 def test_names_are_read_in_several_spellings(name: str, category: Category | None) -> None:
     """Case styles, accents and languages lead to the same categories."""
     assert by_name(name) is category
+
+
+def test_a_comment_at_a_referring_column_decides_all_of_the_domain(tmp_path: Path) -> None:
+    """What is masked alike has one rule, wherever somebody asked for it."""
+    of = catalog(
+        table("public.users", "id int8 pk"),
+        table("public.orders", "id int8 pk", "user_id int8"),
+        foreign_keys=(foreign_key("public.orders(user_id)", "public.users(id)"),),
+    )
+    orders = of.tables[TableName("public", "orders")]
+    asking = tuple(
+        replace(each, comment="@mask: id.int") if each.name == "user_id" else each for each in orders.columns
+    )
+    asked = replace(of, tables={**of.tables, orders.name: replace(orders, columns=asking)})
+    assert proposed(tmp_path, of)[1].count("id.int") == 0
+    assert proposed(tmp_path, asked)[1].count("id.int") == 2
 
 
 def test_what_refers_to_somebodys_row_is_about_somebody(tmp_path: Path) -> None:

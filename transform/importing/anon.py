@@ -26,6 +26,7 @@ def from_labels(text: str) -> Imported:
     found = list(_LABEL.finditer(text))
     if not found:
         raise BadInput("there is no SECURITY LABEL in this text.", hint="Dump the schema with pg_dump --schema-only.")
+    of_columns: dict[ColumnName, str] = {}
     for match in found:
         label = match["dollars"] if match["dollars"] is not None else (match["quoted"] or "").replace("''", "'")
         kind = re.sub(r"\s+", " ", match["kind"]).upper()
@@ -34,7 +35,9 @@ def from_labels(text: str) -> Imported:
             if label:
                 imported.unequal.append(Unequal(f"{kind.lower()} {named}", "a label", "nothing was taken from it"))
             continue
-        column = _column(named)
+        # As the server has it, the last label counts, and NULL takes it away.
+        of_columns[_column(named)] = label
+    for column, label in of_columns.items():
         if not label:
             continue
         rule = translate(label)

@@ -57,9 +57,20 @@ _MASKING: Final[dict[str, Written]] = {
     "telephone": "phone",
     "id": "text.scramble",
     "credit": "financial.card",
+    "credit_card": "financial.card",
+    "credit_cart": "financial.card",
+    "postcode": "address.postcode",
     "url": "url",
 }
 _PERSON: Final = {"FirstName": "name.first", "LastName": "name.last", "Title": "name.title"}
+_ADDRESS: Final = {
+    "Address": "address.street",
+    "City": "address.city",
+    "State": "address.region",
+    "PostalCode": "address.postcode",
+    "Latitude": "address.latitude",
+    "Longitude": "address.longitude",
+}
 _DAYS: Final = {
     "day": 1,
     "days": 1,
@@ -79,11 +90,29 @@ def from_greenmask(document: Document) -> Imported:
     imported = Imported()
     dump = document.data.get("dump")
     tables = dump.get("transformation") if isinstance(dump, dict) else None
-    if not isinstance(tables, list):
+    if not isinstance(dump, dict) or not isinstance(tables, list):
         raise BadInput(f"{document.at(['dump'])}: dump.transformation should hold a list of tables.")
+    if dump.get("virtual_references"):
+        imported.unequal.append(
+            Unequal(
+                "virtual_references", "they are not taken over", "name the columns under domains, to mask them alike"
+            )
+        )
+    options = dump.get("pg_dump_options")
+    for option in ("exclude-table-data", "exclude-table"):
+        _leave_out(imported, option, options.get(option) if isinstance(options, dict) else None)
     for number, table in enumerate(tables):
         _Table(document, imported, number).read(table)
     return imported
+
+
+def _leave_out(imported: Imported, option: str, patterns: Any) -> None:
+    """Tables of which no rows are dumped."""
+    for pattern in patterns if isinstance(patterns, list) else [patterns] if patterns else []:
+        if re.fullmatch(r"\w+\.\w+", str(pattern)):
+            imported.rows[TableName(*str(pattern).split("."))] = "none"
+        else:
+            imported.unequal.append(Unequal(option, "a pattern is not taken over", "rows: none leaves a table empty"))
 
 
 class _Table:
@@ -132,9 +161,10 @@ class _Table:
         columns = params.get("columns")
         if isinstance(columns, list):
             for each in columns:
-                if isinstance(each, dict) and "name" in each:
-                    rule = _of_person(str(each.get("template", ""))) if kind == "RandomPerson" else None
-                    self._imported.decide(table, str(each["name"]), rule, what=kind)
+                column = each if isinstance(each, dict) else {"name": each}
+                if "name" in column:
+                    rule = _of_template(kind, str(column.get("template", "")))
+                    self._imported.decide(table, str(column["name"]), rule, what=kind)
             return
         if "column" not in params:
             self._note(table, f"{kind} works on whole rows", "nothing was taken from it")
@@ -209,12 +239,16 @@ _WITH_PARAMETERS: Final[dict[str, Callable[[Mapping[str, Any]], Written | None]]
 }
 
 
-def _of_person(template: str) -> Written | None:
-    """What a template of RandomPerson writes: one part of a name, or a first and a last one."""
+def _of_template(kind: str, template: str) -> Written | None:
+    """What a template of RandomPerson or RealAddress writes: one part, or the whole of several."""
+    known, whole = {"RandomPerson": (_PERSON, "name.full"), "RealAddress": (_ADDRESS, "address.full")}.get(
+        kind, ({}, "")
+    )
     parts = re.findall(r"\{\{-?\s*\.(\w+)\s*-?\}\}", template)
     if len(parts) == 1 and not re.sub(r"\{\{.*?\}\}", "", template).strip():
-        return _PERSON.get(parts[0])
-    return "name.full" if {"FirstName", "LastName"} <= set(parts) <= set(_PERSON) else None
+        return known.get(parts[0])
+    needed = {"FirstName", "LastName"} if kind == "RandomPerson" else {"Address"}
+    return whole if whole and needed <= set(parts) <= set(known) else None
 
 
 def _without_table(condition: str, name: TableName) -> str:

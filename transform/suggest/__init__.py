@@ -19,14 +19,14 @@ from pydantic import ValidationError
 
 import transform.masks  # noqa: F401 - registers the catalogue
 from capture.model import Catalog, Column, ColumnName, Table, TableName
-from transform.anon_labels import translate
+from transform.anon_labels import says_masked, translate
 from transform.arraytext import delimiter_of, parse
 from transform.coverage import Finding, Severity
 from transform.domains import Domain, unite
 from transform.masks.base import DATE, DEFAULT_LOCALE, INTEGER, JSON, MASKS, NUMBER, TEXT
 from transform.masks.locales import find
 from transform.plan import check
-from transform.rules import KEEP, TODO, ColumnRule, Rules
+from transform.rules import KEEP, NULL, TODO, ColumnRule, Rules
 from transform.suggest.addresses import group_addresses
 from transform.suggest.category import NEUTRAL, Category, held_by
 from transform.suggest.choice import Written, candidates, declared, formed, stands
@@ -295,9 +295,18 @@ class _Suggester:
     def _decide(
         self, column: ColumnName, table: Table, shape: Column, domain: Domain, found: Mapping[ColumnName, Suggestion]
     ) -> Suggestion:
-        asked = self._asked(shape)
+        shapes = [shape, *(self._catalog.tables[other.table].column(other.column) for other in domain.columns)]
+        asked = next((asked for each in shapes if (asked := self._asked(each)) is not None), None)
         if asked is not None:
             return asked
+        judged = self._judged(column, table, shape, domain, found)
+        if judged.rule == KEEP and any(says_masked(each.anon_label or "") for each in shapes):
+            return Suggestion(TODO, "its label for anon masks it, by what has no equal")
+        return judged
+
+    def _judged(
+        self, column: ColumnName, table: Table, shape: Column, domain: Domain, found: Mapping[ColumnName, Suggestion]
+    ) -> Suggestion:
         setting = self._setting(column, table, shape, domain)
         profile = self._profile(column, shape)
         base = shape.base_type if shape.kind == "b" else ""
@@ -323,7 +332,9 @@ class _Suggester:
         """What a comment or a label asks for."""
         asked = re.search(r"@mask:\s*([\w.]+)", shape.comment or "")
         if asked is not None:
-            return Suggestion(asked[1] if asked[1] in MASKS else TODO, "by its comment")
+            if asked[1] not in {*MASKS, KEEP, NULL}:
+                return Suggestion(TODO, "its comment names no mask that there is")
+            return Suggestion(asked[1], "by its comment")
         label = shape.anon_label
         rule = translate(label) if label is not None else None
         if rule is None:
@@ -391,8 +402,10 @@ class _Suggester:
             case "":
                 # A composite type: what it holds is seen in its text only.
                 return Verdict(Call.KEEP, str(profile)) if not profile.hits and not setting.personal else _HIDDEN
+            case "vector" | "halfvec" | "sparsevec" if setting.of_things and not setting.personal:
+                return Verdict(Call.KEEP, "it describes a thing")
             case _:
-                # Types that may hold anything: inet, point, bytea, xml.
+                # Types that may hold anything: inet, point, bytea, xml; a vector may be a face.
                 return Verdict(Call.SAFE, shape.type_name)
 
     def _document(self, column: ColumnName, table: Table, shape: Column, setting: Setting) -> Suggestion:
