@@ -1,8 +1,9 @@
 """What a copy was made by, table by table, as hashes: enough to tell what has to be copied again when rules change.
 
-A column's hash covers its mask, its parameters, its domain with what the domain has room for, the same of the columns
-that its mask reads, production's encoding, and what the rules say for the whole table; a row image's covers all columns
-of all tables, since any of them may stand in it. The key is no part of it: ``KeyRing.check_value`` tells keys apart.
+A column's hash covers its mask, its parameters, the code of functions that these name, its domain with what the domain
+has room for, the same of the columns that its mask reads, and production's encoding; the locale of all rules where the
+mask speaks one. A row image's covers all columns of all tables, since any of them may stand in it. The key is no part
+of it: ``KeyRing.check_value`` tells keys apart.
 Columns that are kept, and tables without anything to say, have no hash.
 """
 
@@ -17,9 +18,9 @@ from typing import Final, TypeAlias
 
 from capture.model import ColumnName, TableName
 from transform.coverage import Coverage, Decision
-from transform.masks import words
+from transform.masks import own_code, words
 from transform.masks.locales import LOCALES
-from transform.masks.localised import named_in
+from transform.masks.localised import may_speak, named_in
 from transform.rules import KEEP, MASKS_VERSION, Rules
 from transform.subset import Subset
 
@@ -63,7 +64,7 @@ def identities(
     def content(decision: Decision) -> list[object]:
         others = [ColumnName(decision.column.table, name) for name in read.get(decision.column, ())]
         row = [coverage.decisions[other] for other in others if other in coverage.decisions]
-        return [encoding, *_content(rules, decision, row), [_fitted(other) for other in row]]
+        return [encoding, *_content(rules, decision, row), [_fitted(rules, other) for other in row]]
 
     found: Identities = {}
     for name, own in rules.tables.items():
@@ -116,19 +117,19 @@ def _entry(found: Identities, decision: Decision) -> dict[str, str]:
 
 
 def _content(rules: Rules, decision: Decision, row: Sequence[Decision]) -> list[object]:
-    own = rules.tables.get(decision.column.table)
-    # A table's subject decides nothing but what follows it, and that perhaps in other tables.
-    table = {} if own is None else own.model_dump(mode="json", exclude={"rows", "columns", "subject"})
-    spoken = {rules.locale}.union(*(named_in(each.rule.params) for each in (decision, *row)))
+    written = [each.rule.written for each in (decision, *row)]
+    spoken = {rules.locale, *named_in(written)} if may_speak(written) else set()
     known = words.fingerprint(tuple(sorted(spoken & LOCALES.keys())))
     subject = decision.subject
     followed = () if subject is None else (subject.column, subject.domain)
-    return [MASKS_VERSION, known, rules.locale, table, *_fitted(decision), *followed]
+    own = rules.locale if spoken else None
+    return [MASKS_VERSION, known, own, *_fitted(rules, decision), *followed]
 
 
-def _fitted(decision: Decision) -> list[object]:
-    domain = decision.domain
-    return [decision.rule.identity, domain.name, domain.width, domain.max_length, domain.ignores_case]
+def _fitted(rules: Rules, decision: Decision) -> list[object]:
+    rule, domain = decision.rule, decision.domain
+    code = own_code.digests(rule.written, rules.folder)
+    return [rule.identity, code, domain.name, domain.width, domain.max_length, domain.ignores_case]
 
 
 def _hash(content: object) -> str:

@@ -5,9 +5,9 @@ The function gets the values of a column and a keyed helper, and gives as many v
     def initials(values: list[str | None], keyed: Keyed) -> list[str | None]: ...
 
 It is imported by its name, ``package.module:function``, from the project's folder (that of the rules file) or from what
-is installed, in every process that masks. Values are text as PostgreSQL prints it, those of citext in small letters;
-of bytea they are ``bytes``. What the rule says under ``params`` comes as keyword arguments. What the function gives is
-brought into the column's form and must fit.
+is installed, in every process that masks; other code is another mask (``transform.masks.own_code``). Values are text as
+PostgreSQL prints it, those of citext in small letters; of bytea they are ``bytes``. What the rule says under ``params``
+comes as keyword arguments. What the function gives is brought into the column's form and must fit.
 
 It must be pure: what becomes of a value depends on the value and ``keyed`` only. That is tried when the mask is built,
 and by ``check_purity`` with values of production; a function that looks at the day of the month or at Python's
@@ -18,7 +18,6 @@ a value.
 from __future__ import annotations
 
 import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,12 +29,11 @@ from pydantic import Field
 from capture.model import BadInput, Column, ServerFailed
 from transform.cmac import Prf
 from transform.encodings import NO_ENCODING, codec_of
-from transform.masks import literals
+from transform.masks import literals, own_code
 from transform.masks.base import ANY, TEXT, Build, Example, Group, Mask, MaskKind, Params, Uniqueness, register
 from transform.masks.choosing import fold_case
 
 Value: TypeAlias = str | bytes
-Function: TypeAlias = Callable[..., list[Any]]
 
 _REFERENCE: Final = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 # Values that are like those of a type, to try a function with before any value of production is there.
@@ -73,7 +71,8 @@ class Keyed:
 
 
 class Custom(Mask):
-    """Calls the function with a column's values. It pickles as the function's name."""
+    """Calls the function with a column's values. It pickles as the function's name, and unpickles only where the
+    function's code is the same."""
 
     def __init__(
         self, prf: Prf, column: Column, reference: str, folder: Path | None, params: dict[str, Any], encoding: str
@@ -85,10 +84,12 @@ class Custom(Mask):
         self._codec = None if encoding == NO_ENCODING else codec_of(encoding)
         self._is_bytea = column.base_type == "bytea"
         self.reference = reference
-        self._function = _import(reference, folder)
+        code = own_code.find(reference, folder)
+        self._function = code.function
+        self._digest = code.digest
 
-    def __reduce__(self) -> tuple[type[Custom], tuple[Any, ...]]:
-        return (Custom, self._made_of)
+    def __reduce__(self) -> tuple[Callable[..., Custom], tuple[Any, ...]]:
+        return (_of_the_same_code, (self._digest, *self._made_of))
 
     def imported_anew(self) -> Custom:
         """The same with a module of its own, which remembers nothing of earlier calls."""
@@ -158,20 +159,14 @@ class Custom(Mask):
         return ServerFailed(f"the function {self.reference} {what}.", hint="Mend it, then run the command again.")
 
 
-def _import(reference: str, folder: Path | None) -> Function:
-    module_name, _, name = reference.partition(":")
-    if folder is not None and str(folder) not in sys.path:
-        # At the end: no file of a project may stand for a module that others import.
-        sys.path.append(str(folder))
-    hint = f"It is looked for in {folder or 'the current folder'} and among what is installed."
-    try:
-        found = getattr(importlib.import_module(module_name), name, None)
-    except Exception as error:
-        raise BadInput(f"the module {module_name} cannot be imported: {type(error).__name__}.", hint=hint) from None
-    if not callable(found):
-        raise BadInput(f"the module {module_name} has no function {name}.", hint=hint)
-    function: Function = found
-    return function
+def _of_the_same_code(digest: str, *made_of: Any) -> Custom:
+    made = Custom(*made_of)
+    if made._digest != digest:  # noqa: SLF001 - this is how it unpickles
+        raise ServerFailed(
+            f"the code of the function {made.reference} was changed while it was at work.",
+            hint="Run the command again.",
+        )
+    return made
 
 
 def check_purity(mask: Custom, samples: Sequence[bytes | None]) -> None:
@@ -257,7 +252,8 @@ register(
         uniqueness=_custom_uniqueness,
         examples=(Example("Grace Hopper", {"function": "transform.masks.initials:initials"}),),
         notes="The function gets a list of values, None among them, and an object whose tag(value) gives 16 keyed "
-        "bytes; it gives a list of the same length. It must be pure, which is tried and cannot be proved. When you "
-        "change it, change something under params too, such as a version, so that copies know.",
+        "bytes; it gives a list of the same length. It must be pure, which is tried and cannot be proved. Copies know "
+        "when its module was changed, or one beside the rules file that it imports. When something else does that it "
+        "uses, a file of words or a package, change something under params too, such as a version.",
     )
 )

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from capture.model import BadInput, Column
 from transform.cmac import Bytes, Prf
-from transform.masks.base import AnyMask, Build, Params, RowMask
+from transform.masks.base import MASKS, AnyMask, Build, Params, RowMask
 from transform.masks.choosing import Lists, Phrases, TextMask, Which, below, lanes, recase
 from transform.masks.locales import LOCALES, find
 from transform.masks.words import Words, words_of
@@ -118,12 +118,25 @@ def spoken(params: LocaleParams, build: Build) -> Spoken:
             return Spoken(names, None, build.encoding)
 
 
-def named_in(params: Any) -> set[str]:
-    """The locales that a rule's parameters, as written, may speak beside the rules' own."""
-    match params:
+def may_speak(rule: Any) -> bool:
+    """Whether a rule as written, or one inside it, may be of a mask that speaks a locale."""
+    match rule:
+        case str():
+            return rule in MASKS and issubclass(MASKS[rule].params, LocaleParams)
         case dict():
-            found = set().union(*map(named_in, params.values()))
-            match params.get("locale"):
+            return any(map(may_speak, rule.values()))
+        case list():
+            return any(map(may_speak, rule))
+        case _:
+            return False
+
+
+def named_in(rule: Any) -> set[str]:
+    """The locales that a rule as written may speak beside the rules' own."""
+    match rule:
+        case dict():
+            found = set().union(*map(named_in, rule.values()))
+            match rule.get("locale"):
                 case str(name):
                     found.add(name)
                 case list(names):
@@ -132,7 +145,7 @@ def named_in(params: Any) -> set[str]:
                     found.update(LOCALES)
             return found & LOCALES.keys()
         case list():
-            return set().union(*map(named_in, params))
+            return set().union(*map(named_in, rule))
         case _:
             return set()
 
