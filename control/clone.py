@@ -38,7 +38,8 @@ from sink import load, progress, pulled, restore, target, unfinished
 from sink.progress import Progress
 from sink.remaining import remaining
 from sink.rights import check_rights
-from sink.target import Standing, fetch
+from sink.sequences import put
+from sink.target import Standing
 from sink.unfinished import Phase, Unfinished
 from transform.plan import Plan
 
@@ -393,4 +394,4 @@ class _Attempt:
             start = plan.start(sequence)
             value = start if start is not None else values[sequence.name]
             if value is not None:
-                await fetch(self._connection, "SELECT setval(%s::regclass, %s)", (str(sequence.name), value))
+                await put(self._connection, sequence, value)

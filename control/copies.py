@@ -160,12 +160,15 @@ def followed(
 ) -> tuple[Catalog, list[str]]:
     """Production's catalog without what nobody has decided since the clone, and a sentence for each thing left out.
 
-    Raises ``Drifted`` where the copy's tables or columns are not those of the plan.
+    Raises ``Refused`` where the rules do not decide any more what the copy holds, and ``Drifted`` where the copy's
+    tables or columns are not those of production.
     """
     tables: dict[TableName, Table] = {}
     left_out: list[str] = []
     for name, table in catalog.tables.items():
         table_plan = plan.tables.get(name)
+        if table_plan is None and name in copy:
+            raise _given_up(project, str(name), "set rows: none to have it emptied")
         if table_plan is None:
             left_out.append(f"production has a new table {name}, which the rules do not decide; it is left out.")
             continue
@@ -174,17 +177,25 @@ def followed(
         if table_plan.rows == "none":
             tables[name] = table
             continue
-        left_out += [
-            f"production has a new column {name}.{quote_identifier(column.name)}, which the rules do not decide; it is "
-            "left out."
-            for column in table.copied_columns
-            if column.name not in table_plan.columns
-        ]
+        for column in table.copied_columns:
+            if column.name in table_plan.columns:
+                continue
+            what = f"{name}.{quote_identifier(column.name)}"
+            if column.name in copy[name]:
+                raise _given_up(project, what, "redact it")
+            left_out.append(f"production has a new column {what}, which the rules do not decide; it is left out.")
         columns = tuple(column for column in table.columns if column.generated or column.name in table_plan.columns)
         tables[name] = replace(table, columns=columns)
         for what in _drifted(tables[name], copy[name]):
             raise Drifted(what, hint=clone_again(project))
     return replace(catalog, tables=tables), left_out
+
+
+def _given_up(project: Project, what: str, instead: str) -> Refused:
+    return Refused(
+        f"the rules decide {what} no more, and the copy in {project.target.name} holds it: it would grow stale.",
+        hint=f"Decide it again in {project.settings.rules}, or {instead}.",
+    )
 
 
 def _drifted(table: Table, copy: dict[str, CopyColumn]) -> Iterator[str]:

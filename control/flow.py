@@ -21,6 +21,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -196,14 +197,14 @@ class Flow:
         state: Progress,
         protocol: int,
         *,
-        rules_written: int | None,
+        written: dict[Path, int],
         without: frozenset[TableName],
     ) -> None:
-        """Run the tasks until one ends, which it does by raising. ``rules_written`` is when the file was written that
+        """Run the tasks until one ends, which it does by raising. ``written`` is when the files were written that
         ``plan`` comes from. Changes of the tables of ``without`` are left out."""
         self._plan = plan
         self._without = without
-        self._rules_written = rules_written
+        self._written = written
         assert state.source_time is not None
         self._source_time = state.source_time
         self._state = state
@@ -498,19 +499,24 @@ class Flow:
         check_published(self._project, self._catalog, self._plan, self._state, now, without=self._without)
 
     async def _look_at_rules(self) -> None:
-        """Tell when the rules file changed; the stream goes on by the rules that the copy was made by."""
-        path = self._project.settings.rules
-        written = self._project.rules_written()
-        if written == self._rules_written:
+        """Tell when the rules or the key changed; the stream goes on by those that the copy was made by."""
+        written, before = self._project.written(), self._written
+        if written == before:
             return
-        self._rules_written = written
+        self._written = written
+        files = [str(path) for path in sorted(written.keys() | before.keys()) if written.get(path) != before.get(path)]
         try:
-            plan = await asyncio.to_thread(self._project.plan, self._catalog, partial=True)
+            project = self._project.reread()
+            plan = await asyncio.to_thread(project.plan, self._catalog, partial=True)
         except TezcatError as error:
-            log.warning("rules changed", file=str(path), problem=str(error))
+            log.warning("rules changed", files=files, problem=str(error))
             return
-        if (plan.fingerprint, plan.key_check) != (self._plan.fingerprint, self._plan.key_check):
-            log.warning("rules changed", file=str(path), what_to_do=copy_again(self._project))
+        # There may be more of the user's code.
+        self._written = self._project.written() | written
+        if plan.key_check != self._plan.key_check:
+            log.warning("key changed", files=files, what_to_do=copy_again(self._project))
+        elif (plan.fingerprint, _columns(plan)) != (self._plan.fingerprint, _columns(self._plan)):
+            log.warning("rules changed", files=files, what_to_do=copy_again(self._project))
 
     async def _check_unfollowed(self) -> None:
         now = await unfollowed_changes(self._production, self._project.publications)
@@ -536,3 +542,7 @@ class Flow:
         await self._applier.make_durable()
         self._replication.acknowledge(self._applier.durable_lsn)
         raise Finished
+
+
+def _columns(plan: Plan) -> dict[TableName, tuple[str, ...]]:
+    return {name: table.columns for name, table in plan.tables.items()}

@@ -5,17 +5,20 @@ Every operation starts here, so that an environment is opened, and production id
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from capture import source
 from capture.dba import publication_names
 from capture.model import BadInput, Catalog, DatabaseIdentity
 from capture.privileges import refuse_writable_role
 from capture.source import SourceAddress, SourceConnection, SourceIdentity
-from control.settings import Environment, Settings
+from control.settings import Environment, Settings, load_settings
 from sink.target import TargetAddress
 from transform.keyring import KeyRing
+from transform.masks import own_code
 from transform.plan import Plan, compile_plan
 from transform.rules import load_rules
 
@@ -69,12 +72,19 @@ class Project:
         """
         return compile_plan(load_rules(self.settings.rules), catalog, self.keyring(), partial=partial)
 
-    def rules_written(self) -> int | None:
-        """When the rules file was written last, in nanoseconds; None where there is none."""
-        try:
-            return self.settings.rules.stat().st_mtime_ns
-        except OSError:
-            return None
+    def reread(self) -> Project:
+        """The same environments by what the settings file says now. Raises ``BadInput`` and ``Refused``."""
+        return Project.of(load_settings(self.settings.path), self.target.name, self.source.name)
+
+    def written(self) -> dict[Path, int]:
+        """When the files were written last that say how values are masked, in nanoseconds; without those that are not
+        there."""
+        found: dict[Path, int] = {}
+        for path in (self.settings.path, self.settings.rules, self.settings.key_file, *own_code.files()):
+            if path is not None:
+                with contextlib.suppress(OSError):
+                    found[path] = path.stat().st_mtime_ns
+        return found
 
     def check_state_folder(self) -> None:
         """Make the folder for what a command keeps in files, if need be. Raises ``BadInput`` when nothing can be

@@ -24,7 +24,7 @@ from capture.catalog import read_catalog
 from capture.model import Catalog, DatabaseIdentity, Drifted, Lsn, Refused, ServerFailed, Table, TableName
 from capture.replication import ReplicationSession
 from capture.slots import slot_state
-from capture.snapshot import Chunk, plan_chunks, read_chunk
+from capture.snapshot import Chunk, plan_chunks, read_chunk, read_sequences
 from capture.source import SourceConnection, identity
 from capture.touched import Followed, SlotReader, Touched
 from control.copies import changes, check_copy, clone_again, followed, no_copy, refuse_unknown_rows
@@ -40,10 +40,9 @@ from control.workers import Surroundings, Worker, WorkerPool
 from sink import aside, hold, load, progress, pulled, target
 from sink.columns import read_columns
 from sink.progress import Progress
-from sink.sequences import move
+from sink.sequences import move, put
 from sink.statements import TableShape
 from sink.target import Connection, Standing
-from transform.identity import TableDifference
 from transform.plan import Plan
 from transform.subset import SubsetTable
 
@@ -113,20 +112,20 @@ async def resync(
             raise no_copy(project)
         await aside.acquire(connection)
         state = await progress.read(connection)
-        plan = project.plan(await read_catalog(production), partial=True)
-        every = frozenset(plan.tables)
-        state = check_copy(project, state, plan, found, without=every)
+        catalog = await read_catalog(production)
+        plan = project.plan(catalog, partial=True)
+        state = check_copy(project, state, plan, found, without=frozenset(plan.tables))
+        followed(project, catalog, plan, await read_columns(connection))
         if state.slot is None:
             raise Refused(
                 f"the copy in {project.target.name} was cloned with --once, and nothing tells what changed since.",
                 hint=clone_again(project),
             )
-        differences = changes(state, plan)
-        if not differences:
+        if not changes(state, plan):
             assert state.applied_lsn is not None
             return ResyncResult(source, target_name, state.applied_lsn, {}, time.monotonic() - began, 0.0)
         await refuse_unready(project, plan, accept_writable_role=accept_writable_role, once=False, report=report)
-        work = _Resync(project, production, connection, found, state, differences, accept_writable_role, report)
+        work = _Resync(project, production, connection, found, state, accept_writable_role, report)
         return await work.run(began)
 
 
@@ -140,7 +139,6 @@ class _Resync:
         connection: Connection,
         found: DatabaseIdentity,
         state: Progress,
-        differences: list[TableDifference],
         accept_writable_role: bool,  # passed on
         report: Report,
     ) -> None:
@@ -149,7 +147,7 @@ class _Resync:
         self._connection = connection
         self._found = found
         self._state = state
-        self._roots = {each.table for each in differences}
+        self._roots: set[TableName] = set()
         self._accept_writable_role = accept_writable_role
         self._report = report
         self._pulled: dict[TableName, TableName] = {}
@@ -164,7 +162,9 @@ class _Resync:
             await session.close()
             raise
         try:
+            # The rules, and production's keys, may have changed while the cut was waited for.
             plan = project.plan(first.catalog, partial=True)
+            self._roots |= {each.table for each in changes(self._state, plan)}
             copied = await read_columns(self._connection)
             catalog, left_out = followed(project, first.catalog, plan, copied)
             for what in left_out:
@@ -377,7 +377,21 @@ class _Resync:
             await aside.move_rules(
                 writer, cut.lsn, plan.fingerprint, plan.identities, plan.key_check, published, unfollowed
             )
+        await self._set_free_sequences(cut.catalog, plan)
         return rows
+
+    async def _set_free_sequences(self, catalog: Catalog, plan: Plan) -> None:
+        """Where ids are kept that were masked, let the sequence go on from production's: no id is above it any more."""
+        free = [
+            sequence
+            for sequence in catalog.sequences
+            if sequence.feeds
+            and all(plan.root(fed.table) in self._roots and plan.sequence_floor(fed) is None for fed in sequence.feeds)
+        ]
+        values = await read_sequences(self._production, free)
+        for sequence in free:
+            if (value := values[sequence.name]) is not None:
+                await put(self._connection, sequence, value)
 
     def _check_published(self, cut: Cut, filled: Collection[TableName]) -> None:
         missing = [name for name in filled if str(name) not in cut.published]

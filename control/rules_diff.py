@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from capture.catalog import read_catalog
 from capture.model import Catalog, TableName
 from capture.source import identity
-from control.copies import changes, check_copy, no_copy
+from control.copies import changes, check_copy, followed, no_copy
 from control.project import Project, database_identity
 from control.settings import Settings
 from sink import progress, target
+from sink.columns import read_columns
 from sink.target import Standing
 from transform.identity import TableDifference
 
@@ -30,7 +31,8 @@ class RulesDiff:
 async def diff(settings: Settings, target_name: str, *, accept_writable_role: bool) -> RulesDiff:
     """Hold today's rules against those that the copy was made by.
 
-    Raises ``Refused`` where there is no whole copy of this production, ``BadInput`` for rules that do not fit.
+    Raises ``Refused`` where there is no whole copy of this production, or one that holds what the rules do not decide,
+    ``Drifted`` where production's tables are no longer the copy's, ``BadInput`` for rules that do not fit.
     """
     project = Project.of(settings, target_name)
     async with await project.open_source("rules", accept_writable_role=accept_writable_role) as production:
@@ -41,7 +43,9 @@ async def diff(settings: Settings, target_name: str, *, accept_writable_role: bo
         if await target.standing(connection) is not Standing.OURS:
             raise no_copy(project)
         kept = await progress.read(connection)
+        copied = await read_columns(connection)
     state = check_copy(project, kept, plan, found, without=frozenset(plan.tables))
+    followed(project, catalog, plan, copied)
     tables = changes(state, plan)
     sizes = {each.table: _size(catalog, each.table) for each in tables}
     return RulesDiff(

@@ -107,8 +107,10 @@ class Session:
         """Hold everything against what the copy was made with, then stream."""
         project = self._project
         catalog = await read_catalog(production)
-        rules_written = project.rules_written()
+        written = project.written()
         plan = project.plan(catalog, partial=True)
+        # Of the user's code it is known now where it is.
+        written = project.written() | written
         kept = await progress.read(connection)
         state = check_copy(project, kept, plan, database_identity(found), without=self._without)
         if state.slot is None or state.applied_lsn is None or state.source_time is None:
@@ -171,7 +173,7 @@ class Session:
             project, self._counters, self._goal, self._stop, production, replication, connection, applier, refetch
         )
         try:
-            await flow.run(catalog, plan, state, protocol, rules_written=rules_written, without=self._without)
+            await flow.run(catalog, plan, state, protocol, written=written, without=self._without)
         finally:
             self.has_applied = applier.applied_lsn > state.applied_lsn
 

@@ -229,6 +229,12 @@ class Settings:
         """The root key, 32 bytes, read anew from where ``key`` says it is. Raises ``BadInput``."""
         return read_key(self._key.get_secret_value(), os.environ, folder=self.path.resolve().parent)
 
+    @property
+    def key_file(self) -> Path | None:
+        """The file that holds the root key; None where it is not in one."""
+        kind, _, place = self._key.get_secret_value().partition(":")
+        return self.path.resolve().parent / place.strip() if kind == "file" else None
+
     def _variable(self, name: str, place: tuple[str, ...]) -> str:
         value = os.environ.get(name, "").strip()
         if not value:

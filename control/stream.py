@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from capture.model import Interrupted, Lsn, TableName, TezcatError
-from control.flow import Counters, Finished, Goal, StreamProgress
+from control.flow import CopiedAgain, Counters, Finished, Goal, StreamProgress
 from control.project import Project
 from control.session import Session
 from control.settings import Settings
@@ -74,6 +74,9 @@ async def stream(
             return counters.tell("stopped")
         except (Interrupted, Occupied) as error:
             left = session.backend
+            if isinstance(error, CopiedAgain):
+                # By whatever the files say now, another epoch of the key among it.
+                project = project.reread()
             if session.has_streamed:
                 worked_at = time.monotonic()
             if time.monotonic() - worked_at > _patience(error, session, counters):

@@ -91,6 +91,8 @@ async def verify(settings: Settings, target_name: str, *, accept_writable_role: 
             catalog = await read_catalog(production)
             await production.rollback()
             plan = project.plan(catalog, partial=True)
+            # They may have changed, and the copy with them, while we waited for this moment.
+            state = check_copy(project, await progress.read(connection), plan, found)
             catalog, left_out = followed(project, catalog, plan, await read_columns(connection))
             for what in left_out:
                 report.warn(what)

@@ -58,6 +58,11 @@ class SequenceMarks:
         ]
 
 
+async def put(connection: Connection, sequence: Sequence, value: int) -> None:
+    """Have a sequence stand at ``value``, the last that is taken, wherever it is. Raises ``ServerFailed``."""
+    await fetch(connection, "SELECT setval(%s::regclass, %s)", (str(sequence.name), value))
+
+
 async def move(connection: Connection, sequence: Sequence, value: int) -> None:
     """Move a sequence on to ``value``, unless it is there or further already. Raises ``ServerFailed``."""
     statement = _move(sequence.name, upwards=sequence.increment > 0).replace("%", "%%")

@@ -1,0 +1,150 @@
+"""Rules, a key or the user's own code that change while a copy is followed: it is seen, and the stream goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import psycopg
+import pytest
+
+from tests.fix_postgres import Database, Server
+from tests.integration.conftest import MakeProject, Project, Running
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+SCHEMA = """
+CREATE TABLE people (id serial PRIMARY KEY, name text, email text UNIQUE, code text, note text);
+CREATE TABLE orders (id int PRIMARY KEY, person int REFERENCES people, memo text);
+CREATE TABLE plain (id int PRIMARY KEY, v text);
+INSERT INTO people (name, email, code, note) SELECT 'N' || n, n || '@x.org', 'C' || n, 'note'
+  FROM generate_series(1, 90) n;
+INSERT INTO orders SELECT n, n, 'memo ' || n FROM generate_series(1, 90) n;
+INSERT INTO plain SELECT n, 'v' || n FROM generate_series(1, 90) n;
+"""
+RULES = """\
+version: 1
+tables:
+  public.people:
+    columns:
+      id: id.int
+      name: name.full
+      email: email
+      code: {mask: custom, function: "own_masks:tagged"}
+      note: keep
+  public.orders: {columns: {id: keep, person: id.int, memo: text.lorem}}
+  public.plain: {columns: {id: keep, v: keep}}
+"""
+FUNCTION = "def tagged(values, key):\n    return [value and 'A' + key.tag(value).hex()[:8] for value in values]\n"
+
+
+@pytest.fixture
+async def copy(
+    server18: Server, make_database: Callable[..., Database], make_project: MakeProject
+) -> AsyncIterator[Project]:
+    """A copy of a small production."""
+    source, target = make_database(server18), make_database(server18)
+    with psycopg.connect(source.url) as connection:
+        connection.execute(SCHEMA.encode())
+    made = make_project(source, target)
+    made.rules.write_text(RULES)
+    (made.folder / "own_masks.py").write_text(FUNCTION)
+    await made.prepare_production()
+    await made.succeed("clone", "--source", "production", "--target", "test")
+    yield made
+    made.kill()
+
+
+async def _said(command: Running, words: str) -> None:
+    for _ in range(300):
+        if words in command.err.read_text():
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail(f"it has not said {words!r} in half a minute: {command.err.read_text()}")
+
+
+async def _assert_followed(project: Project, stream: Running) -> None:
+    """The stream that ran all the time brings what comes now, by today's rules."""
+    project.source.execute("INSERT INTO people (name, code) SELECT 'new ' || n, 'new' FROM generate_series(1, 9) n")
+    for _ in range(300):
+        assert stream.process.poll() is None, str(await stream.wait())
+        if project.target.execute("SELECT count(*) FROM people") == [(99,)]:
+            break
+        await asyncio.sleep(0.1)
+    assert (await project.succeed("rules", "diff", "--target", "test", "--json")).json["tables"] == []
+    assert (await project.succeed("verify", "--target", "test", "--json")).json["equal"] is True
+
+
+async def test_changed_code_is_seen_and_followed(copy: Project) -> None:
+    """A stream tells that a function was changed, and goes on by the old code until all was copied again."""
+    stream = copy.start("stream", "--target", "test")
+    await copy.until_streaming()
+    copy.replace("own_masks.py", "'A'", "'B'")
+    await _said(stream, "rules changed")
+    copy.source.execute("UPDATE people SET code = 'changed' WHERE id < 9")
+    told = await copy.run("rules", "diff", "--target", "test", "--json")
+    assert told.code == 1, str(told)
+    assert [(each["table"], each["columns"]) for each in told.json["tables"]] == [
+        ("public.people", {"code": "masked otherwise"})
+    ]
+    assert copy.target.execute("SELECT DISTINCT left(code, 1) FROM people") == [("A",)]
+    await copy.succeed("clone", "--resync", "--target", "test")
+    await _assert_followed(copy, stream)
+    assert copy.target.execute("SELECT DISTINCT left(code, 1) FROM people") == [("B",)]
+
+
+async def test_another_epoch_is_seen_and_followed(copy: Project) -> None:
+    """A stream reads the settings again when the copy was masked anew by another key."""
+    stream = copy.start("stream", "--target", "test")
+    await copy.until_streaming()
+    copy.replace("tezcat.yaml", "type: test", "type: test\n    epoch: 2")
+    await _said(stream, "key changed")
+    await copy.succeed("clone", "--resync", "--target", "test")
+    await _assert_followed(copy, stream)
+
+
+@pytest.mark.parametrize(
+    ("gone", "named"),
+    [
+        ("  public.plain: {columns: {id: keep, v: keep}}\n", "public.plain"),
+        ("      note: keep\n", "public.people.note"),
+        ("      name: name.full\n", "public.people.name"),
+    ],
+)
+async def test_what_the_rules_decide_no_more_is_named(copy: Project, gone: str, named: str) -> None:
+    """The copy holds it, and no stream would bring it: nothing goes on until it is decided."""
+    copy.replace("rules.yaml", gone, "")
+    for command in (("rules", "diff"), ("stream", "--until-caught-up"), ("verify",), ("clone", "--resync")):
+        ended = await copy.run(*command, "--target", "test")
+        assert ended.code == 3, str(ended)
+        if "have changed since" not in ended.err:
+            assert f"decide {named} no more" in " ".join(ended.err.split())
+
+
+async def test_rules_that_change_while_a_re_copy_waits_for_production(copy: Project) -> None:
+    """Copied again is what differs by the rules of the moment at which the tables are read."""
+    with psycopg.connect(copy.source.url) as waited_for:
+        waited_for.execute("SELECT pg_current_xact_id()")
+        copy.replace("rules.yaml", "memo: text.lorem", "memo: redact")
+        command = copy.start("clone", "--resync", "--target", "test", "--json")
+        for _ in range(300):
+            if copy.source.execute("SELECT 1 FROM pg_replication_slots WHERE temporary"):
+                break
+            await asyncio.sleep(0.1)
+        copy.replace("rules.yaml", "name: name.full", "name: redact")
+    ended = await command.wait()
+    assert ended.code == 0, str(ended)
+    assert ended.json["tables"].keys() == {"public.orders", "public.people"}
+    assert (await copy.succeed("verify", "--target", "test", "--json")).json["equal"] is True
+
+
+async def test_sequences_of_ids_that_are_kept_now(copy: Project) -> None:
+    """Masked ids need a sequence above them; kept ones go on from production's."""
+    assert copy.target.execute("SELECT last_value >= 1 << 30 FROM people_id_seq") == [(True,)]
+    copy.rules.write_text(RULES.replace("id.int", "keep"))
+    await copy.succeed("clone", "--resync", "--target", "test")
+    assert copy.target.execute("SELECT nextval('people_id_seq')") == [(91,)]
+    copy.rules.write_text(RULES)
+    await copy.succeed("clone", "--resync", "--target", "test")
+    assert copy.target.execute("SELECT nextval('people_id_seq') > 1 << 30") == [(True,)]
+    assert (await copy.succeed("verify", "--target", "test", "--json")).json["equal"] is True
