@@ -24,7 +24,7 @@ from capture.catalog import read_catalog
 from capture.model import Catalog, DatabaseIdentity, Drifted, Lsn, Refused, ServerFailed, Table, TableName
 from capture.replication import ReplicationSession
 from capture.slots import slot_state
-from capture.snapshot import Chunk, plan_chunks, read_chunk, read_sequences
+from capture.snapshot import Chunk, TableRewritten, plan_chunks, read_chunk, read_sequences
 from capture.source import SourceConnection, identity
 from capture.touched import Followed, SlotReader, Touched
 from control.copies import changes, check_copy, clone_again, followed, no_copy, refuse_unknown_rows
@@ -67,11 +67,13 @@ class ResyncResult:
 @dataclass(frozen=True, slots=True)
 class CopyAside:
     """The job of one chunk: COPY out, mask, COPY into the table aside. Its result is the chunk. ``members`` are the
-    snapshot's; the keys of rows that are only needed go into ``pulled``."""
+    snapshot's; the keys of rows that are only needed go into ``pulled``. Where it is not ``is_last``, a later snapshot
+    tells that the table was rewritten or truncated meanwhile, and it is read again."""
 
     chunk: Chunk
     snapshot: str
     into: TableName
+    is_last: bool
     members: Membership | None = None
     pulled: TableName | None = None
 
@@ -85,7 +87,11 @@ class CopyAside:
                 async for block in blocks:
                     yield sieve.mask(block)
 
-        await load.copy_in(copy, self.into, self.chunk.columns, masked())
+        try:
+            await load.copy_in(copy, self.into, self.chunk.columns, masked())
+        except TableRewritten:
+            if self.is_last:
+                raise
         if self.pulled is not None:
             await sieve.write_pulled(copy, self.pulled)
         return self.chunk
@@ -181,7 +187,7 @@ class _Resync:
             # Which rows of a subset are copied is known where the stream is held, and no earlier.
             early = [table for name, table in filled.items() if not plan.takes_part(name)]
             async with self._workers(plan) as pool:
-                await self._copy(pool, first, plan, early, into, None)
+                await self._copy(pool, first, plan, early, into, None, is_last=False)
                 watched = [self._followed(table, first.unfollowed) for table in early]
                 touched = Touched(watched, first.lsn, budget=_KEYS_BUDGET)
                 publications = project.publications
@@ -227,11 +233,15 @@ class _Resync:
         tables: Collection[Table],
         into: Mapping[TableName, TableName],
         members: Membership | None,
+        *,
+        is_last: bool,
     ) -> None:
         settings = self._project.settings.snapshot
         chunks = plan_chunks(tables, settings.chunk_bytes, cut.catalog.server_version)
         jobs = (
-            CopyAside(chunk, cut.snapshot, into[chunk.table], members, self._pulled.get(plan.root(chunk.table)))
+            CopyAside(
+                chunk, cut.snapshot, into[chunk.table], is_last, members, self._pulled.get(plan.root(chunk.table))
+            )
             for chunk in chunks
         )
         with self._report.task("rows", sum(chunk.bytes for chunk in chunks), "bytes") as advance:
@@ -296,7 +306,8 @@ class _Resync:
                         members = await find_members(
                             pool, plan, cut.catalog, cut.snapshot, Path(folder), chunk_bytes, self._report
                         )
-                    await self._copy(pool, cut, plan, [tables[name] for name in whole], into, members)
+                    again = [tables[name] for name in whole]
+                    await self._copy(pool, cut, plan, again, into, members, is_last=True)
                 rows = await self._exchange(cut, plan, tables, into)
             finally:
                 await hold.lift(holder)

@@ -138,6 +138,20 @@ async def test_rules_that_change_while_a_re_copy_waits_for_production(copy: Proj
     assert (await copy.succeed("verify", "--target", "test", "--json")).json["equal"] is True
 
 
+async def test_a_table_that_is_truncated_before_it_was_read(copy: Project) -> None:
+    """Its rows of the first snapshot are gone; it is read when the stream is held."""
+    copy.rules.write_text(RULES.replace("v: keep", "v: redact").replace("name: name.full", "name: redact"))
+    command = copy.start("clone", "--resync", "--target", "test", "--json")
+    while not copy.target.execute("SELECT 1 FROM pg_tables WHERE tablename = 'aside_0'"):
+        assert command.process.poll() is None, str(await command.wait())
+        await asyncio.sleep(0.005)
+    copy.source.execute("TRUNCATE plain", "INSERT INTO plain VALUES (1, 'new')")
+    ended = await command.wait()
+    assert ended.code == 0, str(ended)
+    assert ended.json["tables"] == {"public.people": 90, "public.plain": 1}
+    assert (await copy.succeed("verify", "--target", "test", "--json")).json["equal"] is True
+
+
 async def test_sequences_of_ids_that_are_kept_now(copy: Project) -> None:
     """Masked ids need a sequence above them; kept ones go on from production's."""
     assert copy.target.execute("SELECT last_value >= 1 << 30 FROM people_id_seq") == [(True,)]
