@@ -81,9 +81,9 @@ _OTHERS: Final = {"bool": Kind.BOOL, "numeric": Kind.DECIMAL, "float4": Kind.FLO
 class Rows:
     """The rows that a predicate is asked about: columns of text values by name, and what was made of them."""
 
-    values: Mapping[str, pa.BinaryArray]
+    values: Mapping[str, pa.BinaryArray] = field(repr=False)
     count: int
-    _read: dict[str, Comparable] = field(default_factory=dict)
+    _read: dict[str, Comparable] = field(default_factory=dict, repr=False)
 
     def column(self, shape: Column) -> Comparable:
         """A column in the form in which it is compared."""

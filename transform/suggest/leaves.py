@@ -41,10 +41,10 @@ class _Place:
     """What lies at one path of all documents."""
 
     objects: int = 0
-    texts: list[bytes] = field(default_factory=list)
-    numbers: list[bytes] = field(default_factory=list)
+    texts: list[bytes] = field(default_factory=list, repr=False)
+    numbers: list[bytes] = field(default_factory=list, repr=False)
     flags: int = 0
-    keys: Counter[str] = field(default_factory=Counter)
+    keys: Counter[str] = field(default_factory=Counter, repr=False)
 
 
 def judge_document(name: str, values: Iterable[bytes], setting: Setting) -> tuple[Written, str]:
