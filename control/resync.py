@@ -42,13 +42,15 @@ from sink.columns import read_columns
 from sink.progress import Progress
 from sink.sequences import move, put
 from sink.statements import TableShape
-from sink.target import Connection, Standing
+from sink.target import Connection, Standing, fetch
 from transform.plan import Plan
 from transform.subset import SubsetTable
 
 _PURPOSE: Final = "resync"
 # Bytes of touched keys that are held at once; a table that was touched in more places is read again at the end.
 _KEYS_BUDGET: Final = 64 << 20
+# How long users of the copy may keep a table from being replaced, while the stream is held.
+_LOCK_SECONDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,8 @@ class _Resync:
             # Which rows of a subset are copied is known where the stream is held, and no earlier.
             early = [table for name, table in filled.items() if not plan.takes_part(name)]
             async with self._workers(plan) as pool:
-                await self._copy(pool, first, plan, early, into, None, is_last=False)
+                async with self._bounded(first):
+                    await self._copy(pool, first, plan, early, into, None, is_last=False)
                 watched = [self._followed(table, first.unfollowed) for table in early]
                 touched = Touched(watched, first.lsn, budget=_KEYS_BUDGET)
                 publications = project.publications
@@ -245,19 +248,24 @@ class _Resync:
             for chunk in chunks
         )
         with self._report.task("rows", sum(chunk.bytes for chunk in chunks), "bytes") as advance:
-            try:
-                async with (
-                    asyncio.timeout(cut.remaining(settings.max_age)),
-                    contextlib.aclosing(pool.run(jobs)) as results,
-                ):
-                    async for chunk in results:
-                        advance(chunk.bytes)
-            except TimeoutError:
-                raise ServerFailed(
-                    f"the snapshot grew older than snapshot.max_age ({settings.max_age}), and production comes first: "
-                    "the tables were not copied again.",
-                    hint="Raise snapshot.max_age or snapshot.workers, or do it when production is quieter.",
-                ) from None
+            async with contextlib.aclosing(pool.run(jobs)) as results:
+                async for chunk in results:
+                    advance(chunk.bytes)
+
+    @contextlib.asynccontextmanager
+    async def _bounded(self, cut: Cut) -> AsyncIterator[None]:
+        """What needs the cut's snapshot, for no longer than production may bear it, whatever it waits for."""
+        max_age = self._project.settings.snapshot.max_age
+        try:
+            async with asyncio.timeout(cut.remaining(max_age)):
+                yield
+        except TimeoutError:
+            raise ServerFailed(
+                f"the snapshot grew older than snapshot.max_age ({max_age}), and production comes first: the tables "
+                "were not copied again.",
+                hint="Raise snapshot.max_age or snapshot.workers, or do it when production is quieter and the stream "
+                "has caught up.",
+            ) from None
 
     def _followed(self, table: Table, unfollowed: Collection[str]) -> Followed:
         shape = TableShape.of(table, frozenset())
@@ -292,27 +300,33 @@ class _Resync:
                     )
                 self._check_published(cut, into)
                 without = frozenset(tables) | self._roots
-                await bring_to(
-                    project, holder, cut.lsn, accept_writable_role=self._accept_writable_role, without=without
-                )
-                await reader.finish(cut.lsn)
-                whole = await self._catch_up(cut, first, touched, plan, tables, into)
-                for name in whole:
-                    await aside.empty(self._connection, into[name])
-                with tempfile.TemporaryDirectory(prefix="tezcat-") as folder:
-                    members: Membership | None = None
-                    if any(plan.takes_part(name) for name in whole):
-                        chunk_bytes = project.settings.snapshot.chunk_bytes
-                        members = await find_members(
-                            pool, plan, cut.catalog, cut.snapshot, Path(folder), chunk_bytes, self._report
-                        )
-                    again = [tables[name] for name in whole]
-                    await self._copy(pool, cut, plan, again, into, members, is_last=True)
-                rows = await self._exchange(cut, plan, tables, into)
+                async with self._bounded(cut):
+                    await bring_to(
+                        project, holder, cut.lsn, accept_writable_role=self._accept_writable_role, without=without
+                    )
+                    await reader.finish(cut.lsn)
+                    whole = await self._catch_up(cut, first, touched, plan, tables, into)
+                    await self._copy_whole(pool, cut, plan, [tables[name] for name in whole], into)
+                    rows = await self._exchange(cut, plan, tables, into)
             finally:
-                await hold.lift(holder)
                 await cut.close()
+                await hold.lift(holder)
             return cut.lsn, rows, time.monotonic() - began
+
+    async def _copy_whole(
+        self, pool: WorkerPool, cut: Cut, plan: Plan, tables: Collection[Table], into: Mapping[TableName, TableName]
+    ) -> None:
+        """Copy these from the beginning, while the stream is held."""
+        for table in tables:
+            await aside.empty(self._connection, into[table.name])
+        with tempfile.TemporaryDirectory(prefix="tezcat-") as folder:
+            members: Membership | None = None
+            if any(plan.takes_part(table.name) for table in tables):
+                chunk_bytes = self._project.settings.snapshot.chunk_bytes
+                members = await find_members(
+                    pool, plan, cut.catalog, cut.snapshot, Path(folder), chunk_bytes, self._report
+                )
+            await self._copy(pool, cut, plan, tables, into, members, is_last=True)
 
     async def _hold(self, holder: Connection) -> Cut:
         session = await ReplicationSession.open(self._project.source_address, _PURPOSE)
@@ -365,6 +379,8 @@ class _Resync:
         rows: dict[TableName, int] = {}
         published, unfollowed = dict(state.published), dict(state.unfollowed)
         async with await self._connect() as writer, target.transaction(writer):
+            # Whoever uses the copy may have locked a table, and all that waits for us would wait for them.
+            await fetch(writer, f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
             for name, table in tables.items():
                 columns = [column.name for column in table.copied_columns]
                 rows[name] = await aside.replace_rows(writer, name, into.get(name), columns)

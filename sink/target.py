@@ -377,6 +377,7 @@ _HINTS: Final = {
     "23514": "A masked value breaks a CHECK constraint; choose another mask for its column.",
     "22001": "A masked value is too long for its column; choose another mask.",
     "53100": "The target's disk is full; make room, then go on.",
+    "55P03": "Somebody who uses the copy has locked the table; try again when they are done.",
     "42501": "Grant the target's user what it lacks; it must own its database.",
     "42704": "Install what is missing on the target's server, or create it there.",
     "0A000": "Install what is missing on the target's server.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 
 import psycopg
@@ -150,6 +152,37 @@ async def test_a_table_that_is_truncated_before_it_was_read(copy: Project) -> No
     assert ended.code == 0, str(ended)
     assert ended.json["tables"] == {"public.people": 90, "public.plain": 1}
     assert (await copy.succeed("verify", "--target", "test", "--json")).json["equal"] is True
+
+
+async def test_a_table_that_somebody_locked(copy: Project) -> None:
+    """The stream does not stand for as long as a user of the copy likes; the copy stays what it was."""
+    copy.replace("rules.yaml", "memo: text.lorem", "memo: redact")
+    with psycopg.connect(copy.target.url) as user:
+        user.execute("LOCK TABLE orders IN SHARE MODE")
+        refused = await copy.run("clone", "--resync", "--target", "test")
+    assert refused.code == 4, str(refused)
+    assert "locked the table" in refused.err
+    assert copy.target.execute("SELECT count(*) FROM orders WHERE memo = '[redacted]'") == [(0,)]
+    await copy.succeed("clone", "--resync", "--target", "test")
+    assert (await copy.succeed("verify", "--target", "test", "--json")).json["equal"] is True
+
+
+async def test_a_stream_that_does_not_come_to_where_it_is_held(copy: Project) -> None:
+    """Production's snapshot is waited with for as long as it may live, and no longer."""
+    stream = copy.start("stream", "--target", "test")
+    await copy.until_streaming()
+    copy.replace("rules.yaml", "memo: text.lorem", "memo: redact")
+    copy.replace("tezcat.yaml", "max_age: 1h", "max_age: 5s")
+    os.kill(stream.process.pid, signal.SIGSTOP)
+    try:
+        refused = await copy.run("clone", "--resync", "--target", "test")
+    finally:
+        os.kill(stream.process.pid, signal.SIGCONT)
+    assert refused.code == 4, str(refused)
+    assert "snapshot.max_age" in refused.err
+    copy.replace("tezcat.yaml", "max_age: 5s", "max_age: 1h")
+    await copy.succeed("clone", "--resync", "--target", "test")
+    await _assert_followed(copy, stream)
 
 
 async def test_sequences_of_ids_that_are_kept_now(copy: Project) -> None:
