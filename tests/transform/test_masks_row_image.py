@@ -221,6 +221,18 @@ def test_values_that_no_column_of_the_type_holds_are_scrambled(value: str) -> No
     assert json.dumps(json.loads(value)).count(":") == (out or b"").count(b":") - 1
 
 
+@pytest.mark.parametrize(
+    "value",
+    ['[["secret"], "x"]', '["x", ["secret"]]', '[["a"], ["secret", "x"]]', "[[]]", "[[], []]", '[[], "secret"]'],
+)
+def test_an_array_that_has_no_shape_is_scrambled(value: str) -> None:
+    """The column may have been jsonb when the image was made."""
+    (out,) = masked([f'{{"tags": {value}}}'.encode()], table_name=[b"guests"])
+    tags = json.loads(out or b"")["tags"]
+    assert b"secret" not in (out or b"")
+    assert len(json.dumps(tags)) == len(value)
+
+
 def test_a_time_keeps_its_offset() -> None:
     """The image of a session in another time zone holds the same instant."""
     column = ImageColumn(column_of("timestamptz"))

@@ -77,7 +77,7 @@ class ImageColumn:
         inside = [value for _, _, value in jsontext.values_in(token)[0]]
         if not inside:
             return (), []
-        if self._base_type in JSON or inside[0][:1] != b"[":
+        if self._base_type in JSON or any(part[:1] != b"[" for part in inside):
             return (len(inside),), inside
         nested = [self._leaves(part) for part in inside]
         return (len(inside), *nested[0][0]), [leaf for _, leaves in nested for leaf in leaves]
@@ -85,7 +85,7 @@ class ImageColumn:
     def _array_text(self, token: bytes) -> bytes | None:
         assert self._element is not None
         lengths, leaves = self._leaves(token)
-        if leaves and len(leaves) != math.prod(lengths):
+        if lengths and len(leaves) != math.prod(lengths):
             return None
         texts: list[bytes | None] = []
         for leaf in leaves:
