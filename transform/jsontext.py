@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Final
 
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -36,6 +37,23 @@ def leaves_in(document: bytes) -> list[bytes]:
     if not parts[-5]:  # what follows the last leaf is something, and nothing follows that
         del parts[-3:]
     return parts
+
+
+def keys_of(leads: Iterable[bytes]) -> list[bytes] | None:
+    """The unescaped keys of an object's values, by what ``leaves_in`` found before each of its leaves; None if it is no
+    object, or has a value that is no leaf."""
+    keys: list[bytes] = []
+    for lead in leads:
+        found = STRUCTURE.findall(lead)
+        if [bracket for _, bracket in found] != ([b""] if keys else [b"{", b""]):
+            return None
+        keys.append(unquote(found[-1][0]))
+    return keys or None
+
+
+def is_end(end: bytes) -> bool:
+    """Whether what follows the last leaf ends no more than one object, and holds nothing else."""
+    return end.strip() == b"}"
 
 
 def unquote(token: bytes) -> bytes:

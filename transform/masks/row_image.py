@@ -22,7 +22,7 @@ from transform.masks.base import JSON, Build, Example, Form, Group, Mask, MaskKi
 from transform.masks.digits import CharactersMask
 from transform.masks.document_keys import DocumentKeys
 from transform.masks.documents import Documents
-from transform.masks.image_fields import ImageFields, ImageTables
+from transform.masks.image_fields import ImageFields, ImageTables, Row
 
 # The columns that say whose image a row holds, as supa_audit and audit-trigger name them.
 _NAMED_BY: Final = (("table_schema", "table_name"), ("schema_name", "table_name"))
@@ -55,15 +55,29 @@ class _Batch:
         self._ends.append(len(self._pieces))
 
     def _cut(self, image: bytes, fields: ImageFields) -> None:
-        values, end = jsontext.values_in(image)
-        first = len(self._pieces) + 1
-        for lead, _, token in values:
-            self._pieces += lead, token
-        row = {key: (first + 2 * number, token) for number, (_, key, token) in enumerate(values)}
-        for number, (_, key, token) in enumerate(values):
-            if token != b"null" and not fields.take(key, first + 2 * number, token, row):
-                self._scrambled.append(first + 2 * number)
-        self._pieces.append(end)
+        pieces = jsontext.leaves_in(image)
+        found = fields.flat(tuple(pieces[1:-4:3]), pieces[-3])
+        if found is None:
+            values, end = jsontext.values_in(image)
+            pieces = [b""]
+            for lead, _, token in values:
+                pieces += lead, token, b""
+            pieces += end, b"", b""
+            found = [(key, fields.field_of(key)) for _, key, _ in values]
+        first = len(self._pieces) + 2
+        tokens = pieces[2:-4:3]
+        self._pieces += pieces
+        places = range(first, first + 3 * len(tokens), 3)
+        row: Row = {}
+        if fields.read_rows:
+            row = {key: (place, token) for (key, _), place, token in zip(found, places, tokens, strict=True)}
+        for (_, field), place, token in zip(found, places, tokens, strict=True):
+            if field is True or token == b"null":
+                continue
+            if field is False:
+                self._scrambled.append(place)
+            else:
+                field.add(place, token, row)
 
     def _fields_of(self, table: TableName) -> ImageFields | None:
         if table not in self._fields:
