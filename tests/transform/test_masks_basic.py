@@ -138,3 +138,15 @@ def test_a_constant_needs_a_value() -> None:
 def test_a_constant_is_not_shown() -> None:
     """The repr of a mask holds no value."""
     assert "secret" not in repr(mask_of("constant", value="secret"))
+
+
+@pytest.mark.parametrize(
+    "values", [[], {}, "one", {"a": 0}, {"a": -1}, {"a": "often"}, {"a": float("inf")}, {"a": True}]
+)
+def test_a_choice_is_among_some_and_their_weights_are_numbers_above_0(values: Any) -> None:
+    """What is wrong is said in words, not in those of a validator."""
+    with pytest.raises(ValidationError) as caught:
+        mask_kind("choice").params.model_validate({"values": values})
+    (error,) = caught.value.errors()
+    assert error["loc"] == ("values",)
+    assert error["type"] == "value_error"

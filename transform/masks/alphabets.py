@@ -31,8 +31,10 @@ _UNICODE: Final = unicodedata.ucd_3_2_0
 # Ideographs end here; what follows is not for writing.
 _END: Final = 0x32400
 _MOST_BYTES: Final = 4
-# The ideographs that are in use.
-_IDEOGRAPHS: Final = range(0x4E00, 0xA000)
+# The ideographs that are in use, and Korean's syllables; other signs of their scripts stand apart.
+_MAIN: Final = frozenset([*range(0x4E00, 0xA000), *range(0xAC00, 0xD7A4)])
+# Letters and marks that are not seen: fillers of Korean's, selectors of variants.
+_UNSEEN: Final = frozenset([0x115F, 0x1160, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10)])
 # Letters, marks, numbers and pictures; and what Unicode 3.2 does not know.
 _NEIGHBOURS: Final = frozenset({"Cn", "Co"})
 _MOVING: Final = _NEIGHBOURS | {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "So"}
@@ -79,7 +81,7 @@ def _columns(codec: str) -> Iterator[list[int]]:
     for point in range(0x80, _END):
         letter = chr(point)
         category = _UNICODE.category(letter)
-        if category not in _MOVING or not _is_held(letter, codec):
+        if category not in _MOVING or point in _UNSEEN or not _is_held(letter, codec):
             continue
         if category in _NEIGHBOURS:
             alone[point // MOST_RADIX].append(point)
@@ -94,9 +96,9 @@ def _columns(codec: str) -> Iterator[list[int]]:
                 smalls.append(point)
         elif category == "So":
             alone["picture", point >> 8].append(point)
-        elif script != "VARIATION":
+        else:
             kind = "digit" if category == "Nd" else category[0]
-            alone[kind, script, size, point in _IDEOGRAPHS].append(point)
+            alone[kind, script, size, point in _MAIN].append(point)
     yield from alone.values()
     for pair in cased.values():
         yield from pair

@@ -122,7 +122,7 @@ register(
         build=_build_constant,
         uniqueness=lossy,
         examples=(Example("Anna Keller", {"value": "Jane Doe"}),),
-        notes="NULL stays NULL.",
+        notes=f"NULL stays NULL. {literals.NOTE}",
     )
 )
 register(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from math import inf
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -38,16 +39,21 @@ class Choice(Mask):
 class ChoiceParams(Params):
     """The values."""
 
-    values: list[literals.Literal] | dict[literals.Literal, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+    values: list[literals.Literal] | dict[literals.Literal, float] = Field(
         description="What there is to choose from, as SQL would take it: a list, or values with how often each is to "
         "come up beside the others."
     )
 
-    @field_validator("values")
+    @field_validator("values", mode="before")
     @classmethod
     def _are_some(cls, values: Any) -> Any:
+        if not isinstance(values, list | dict):
+            raise ValueError("must be a list, or values with how often each is to come up")
         if not values:
             raise ValueError("list at least one value")
+        weights = values.values() if isinstance(values, dict) else ()
+        if any(type(weight) not in (int, float) or not 0 < weight < inf for weight in weights):
+            raise ValueError("how often a value is to come up must be a number above 0")
         return values
 
 
@@ -79,7 +85,7 @@ register(
             Example("platinum", {"values": ["basic", "silver", "gold"]}),
             Example("platinum", {"values": {"basic": 90, "gold": 10}}),
         ),
-        notes="NULL stays NULL. How often a value comes up follows the weights only where the originals are many: "
+        notes=f"NULL stays NULL. {literals.NOTE} How often a value comes up follows the weights only where the originals are many: "
         "equal ones become equal.",
     )
 )

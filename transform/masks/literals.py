@@ -26,6 +26,11 @@ from transform.masks.choosing import room
 
 Literal: TypeAlias = bool | int | float | str
 
+# What users are told of types without a writer here.
+NOTE: Final = (
+    "In types other than text, numbers, money, dates, boolean, uuid, JSON, bytea and addresses of networks, write it as "
+    "PostgreSQL prints it."
+)
 _TRUE: Final = frozenset({"t", "true", "y", "yes", "on", "1"})
 _FALSE: Final = frozenset({"f", "false", "n", "no", "off", "0"})
 _BITS: Final = {"int2": 16, "int4": 32, "int8": 64}
