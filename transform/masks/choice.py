@@ -85,7 +85,7 @@ register(
             Example("platinum", {"values": ["basic", "silver", "gold"]}),
             Example("platinum", {"values": {"basic": 90, "gold": 10}}),
         ),
-        notes=f"NULL stays NULL. {literals.NOTE} How often a value comes up follows the weights only where the originals are many: "
-        "equal ones become equal.",
+        notes=f"NULL stays NULL. {literals.NOTE} How often a value comes up follows the weights only where the "
+        "originals are many: equal ones become equal.",
     )
 )

@@ -28,8 +28,8 @@ Literal: TypeAlias = bool | int | float | str
 
 # What users are told of types without a writer here.
 NOTE: Final = (
-    "In types other than text, numbers, money, dates, boolean, uuid, JSON, bytea and addresses of networks, write it as "
-    "PostgreSQL prints it."
+    "In types other than text, numbers, money, dates, boolean, uuid, JSON, bytea and addresses of networks, write it "
+    "as PostgreSQL prints it."
 )
 _TRUE: Final = frozenset({"t", "true", "y", "yes", "on", "1"})
 _FALSE: Final = frozenset({"f", "false", "n", "no", "off", "0"})
