@@ -85,7 +85,9 @@ SELECT i.indrelid::bigint, x.relname::text, i.indkey::text, i.indnkeyatts::int, 
        coalesce(to_jsonb(i) ->> 'indnullsnotdistinct', 'false') = 'true' AS nulls_not_distinct,
        array(SELECT o.oprname::text FROM pg_constraint e, unnest(e.conexclop) WITH ORDINALITY AS u(oid, place)
                JOIN pg_operator o ON o.oid = u.oid WHERE e.conindid = i.indexrelid AND e.contype <> 'f'
-              ORDER BY u.place) AS operators
+              ORDER BY u.place) AS operators,
+       NOT EXISTS (SELECT FROM unnest(i.indcollation) AS u(oid) JOIN pg_collation l ON l.oid = u.oid
+                    WHERE NOT l.collisdeterministic) AS deterministic
   FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_class x ON x.oid = i.indexrelid
  WHERE (i.indisunique OR i.indisexclusion) AND i.indisready AND (i.indisvalid OR c.relkind = 'p') AND {_OURS}
@@ -317,7 +319,7 @@ def _column_names(columns: dict[int, list[Column]], oid: int, attnums: Iterable[
 
 def _indexes(rows: Iterable[Any], columns: dict[int, list[Column]]) -> dict[int, list[Index]]:
     found: dict[int, list[Index]] = {}
-    for oid, name, keys, count, *flags, predicate, expressions, nulls_not_distinct, operators in rows:
+    for oid, name, keys, count, *flags, predicate, expressions, nulls_not_distinct, operators, deterministic in rows:
         primary, unique, exclusion, identity, immediate = flags
         attnums = [int(text) for text in keys.split()][:count]
         # An expression's number is 0: they come last.
@@ -335,6 +337,7 @@ def _indexes(rows: Iterable[Any], columns: dict[int, list[Column]]) -> dict[int,
                 predicate=predicate,
                 operators=tuple(operator for _, operator in by_key),
                 nulls_distinct=not nulls_not_distinct,
+                deterministic=deterministic,
             )
         )
     return found

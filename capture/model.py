@@ -253,7 +253,8 @@ class Column:
 class Index:
     """A unique, primary or exclusion index. ``columns`` names its plain key columns, ``expressions`` are its other
     keys as SQL; ``predicate`` tells that it is partial. ``operators`` are those by which an exclusion compares the
-    columns, then the expressions. Without ``nulls_distinct`` NULL is one value among others."""
+    columns, then the expressions. Without ``nulls_distinct`` NULL is one value among others. An index may have a
+    collation of its own; where it is not ``deterministic``, different texts may be equal."""
 
     name: str
     columns: tuple[str, ...]
@@ -266,6 +267,7 @@ class Index:
     predicate: str | None = None
     operators: tuple[str, ...] = ()
     nulls_distinct: bool = True
+    deterministic: bool = True
 
 
 @dataclass(frozen=True, slots=True)

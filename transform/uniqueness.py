@@ -82,6 +82,7 @@ class _Keys:
             elif name is not None:
                 self._columns[name] = operator
         self._predicate = index.predicate
+        self._deterministic = index.deterministic
         self._nulls_distinct = index.nulls_distinct or index.is_exclusion
         self.what = f"the {_kind_of(index)} {index.name}"
         self.definition = (index.columns, index.expressions, index.predicate, index.operators, index.nulls_distinct)
@@ -99,6 +100,7 @@ class _Keys:
         return (
             self._predicate is None
             and not self._columns
+            and self._deterministic
             and [reading(expression, column) for expression, _ in self._expressions] == [Reading.FOLDED]
         )
 
@@ -138,7 +140,7 @@ class _Keys:
             message = f"{self.what} gives NULL a value, and the mask {kind.name} may give another the same."
             hint = "Use keep, or say which integers there are, without that one: range: [least, greatest]."
             return BadInput(message, hint=hint if kind.name == _INTEGER_PERMUTATION else "Use keep.")
-        collates = column in self._columns and not decision.shape.deterministic
+        collates = not self._deterministic or (column in self._columns and not decision.shape.deterministic)
         if (collates or readings & {Reading.FOLDED, Reading.FILLED}) and _may_differ_by_case(shape, uniqueness):
             message = f"the mask {kind.name} may give two values that {self.what} holds equal, such as by case."
             return BadInput(message, hint=_keeping_apart(shape, Uniqueness.TAGGED))

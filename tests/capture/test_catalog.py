@@ -232,6 +232,7 @@ async def test_later_servers_promise_more_and_less(
     production.execute(
         "CREATE TABLE public.later (a int, b int)",
         "CREATE UNIQUE INDEX one_null ON public.later (a) NULLS NOT DISTINCT",
+        "CREATE UNIQUE INDEX alike ON public.later ((a::text) COLLATE public.folded)",
         "CREATE INDEX by_sum ON public.later (b, abs(a), (a + 1)) WHERE b > 0",
     )
     if production.server.version >= 18:
@@ -241,8 +242,11 @@ async def test_later_servers_promise_more_and_less(
         )
     catalog = await read_catalog(source)
     later = catalog.tables[name("later")]
-    assert [(index.name, index.nulls_distinct) for index in later.indexes] == [("one_null", False)]
-    assert later.computed == tuple(Computed("by_sum", sql) for sql in ("abs(a)", "((a + 1))", "(b > 0)"))
+    assert [(index.name, index.nulls_distinct) for index in later.indexes] == [("alike", True), ("one_null", False)]
+    assert [index.name for index in later.indexes if not index.deterministic] == ["alike"]
+    by_sum = [computed.expression for computed in later.computed if computed.index == "by_sum"]
+    assert by_sum == ["abs(a)", "((a + 1))", "(b > 0)"]
+    assert Computed("alike", "((a)::text)") in later.computed
     if production.server.version >= 18:
         assert [check.columns for check in later.checks] == [("b",)]
         (key,) = catalog.tables[name("timed")].indexes

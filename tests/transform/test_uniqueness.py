@@ -237,6 +237,14 @@ def test_a_collation_that_holds_texts_equal_needs_a_tag_and_no_links() -> None:
     of = replace(of, tables={**of.tables, T: loose})
     assert errors(of, a="email") == []
     assert [one.kind for one in errors(of, a=IBAN)] == [FindingKind.UNIQUE]
+    for index in (
+        Index("i", ("a",), deterministic=False),
+        Index("i", (), expressions=("(a)::text",), deterministic=False),
+    ):
+        own = with_index(index, "a text", "b int4")
+        assert errors(own, a="email") == []
+        assert [one.kind for one in errors(own, a=IBAN)] == [FindingKind.UNIQUE]
+        assert errors(own, b="number.noise") == []
     domains = {"d": {"mask": "email", "columns": ["public.t.a", "public.u.b"]}}
     tables: dict[str, object] = {"public.t": {}, "public.u": {}}
     (one,) = check(Rules.model_validate({"version": 1, "tables": tables, "domains": domains}), of)
