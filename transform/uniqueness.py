@@ -15,7 +15,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from capture.model import BadInput, Catalog, Column, ColumnName, Index, Table
+from capture.model import BadInput, Catalog, Column, ColumnName, Index, Table, TableName
 from transform.coverage import Decision
 from transform.domains import root_of
 from transform.masks.base import ANY, MASKS, TEXT, MaskKind, Params, Uniqueness
@@ -37,9 +37,13 @@ class Uniques:
 
     def __init__(self, catalog: Catalog) -> None:
         self._found: dict[ColumnName, list[_Keys]] = defaultdict(list)
+        self._of_tables: dict[TableName, list[_Keys]] = defaultdict(list)
         for table in catalog.tables.values():
             for index in table.indexes:
                 keys = _Keys(table, index)
+                # A partitioned table's index may be there without holding yet.
+                if table.root is None and table.kind == "r":
+                    self._of_tables[table.name].append(keys)
                 for shape in table.columns:
                     if keys.mention(shape.name):
                         known = self._found[ColumnName(root_of(catalog, table.name), shape.name)]
@@ -58,6 +62,9 @@ class Uniques:
         """Why the mask could bring two rows into conflict, one for each index at the most."""
         indexes = self._found.get(decision.column, ())
         for keys in indexes:
+            # Rows that another index keeps apart without this column cannot meet by it.
+            if any(other.settles(keys, decision.column.column) for other in self._of_tables[decision.column.table]):
+                continue
             if decision.rule.mask == NULL:
                 objection = keys.object_to_null(decision.column.column)
             else:
@@ -81,7 +88,9 @@ class _Keys:
                 self._expressions.append((expression, operator))
             elif name is not None:
                 self._columns[name] = operator
+        self._filled = all(table.column(name).not_null for name in self._columns)
         self._predicate = index.predicate
+        self._is_immediate = index.is_immediate
         self._deterministic = index.deterministic
         self._nulls_distinct = index.nulls_distinct or index.is_exclusion
         self.what = f"the {_kind_of(index)} {index.name}"
@@ -93,6 +102,22 @@ class _Keys:
             column in self._columns
             or any(mentions(expression, column) for expression, _ in self._expressions)
             or (self._predicate is not None and mentions(self._predicate, column))
+        )
+
+    def settles(self, other: _Keys, column: str) -> bool:
+        """Whether no two rows are equal in what the other index compares by equality, whatever the column holds: they
+        would be so in part of it, which is this index's."""
+        return (
+            self is not other
+            and column not in self._columns
+            and self._predicate is None
+            and not self._expressions
+            and self._columns.keys() <= other._columns.keys()
+            and set(self._columns.values()) | set(other._columns.values()) == {_EQUALITY}
+            and all(operator == _EQUALITY for _, operator in other._expressions)
+            and (other._nulls_distinct or self._filled or not self._nulls_distinct)
+            and (other._deterministic or not self._deterministic)
+            and (self._is_immediate or not other._is_immediate)
         )
 
     def folds(self, column: str) -> bool:

@@ -135,6 +135,32 @@ def test_a_generated_column_counts_as_what_computes_it() -> None:
     assert "may make equal" in found.message
 
 
+@pytest.mark.parametrize(
+    ("inner", "outer", "settled"),
+    [
+        (Index("i", ("a",)), Index("o", ("a", "b")), True),
+        (Index("i", ("a",)), Index("o", ("a",), predicate="(b > 3)"), True),
+        (Index("i", ("a",)), Index("o", ("a",), expressions=("abs(b)",)), True),
+        (Index("i", ("a",), is_immediate=False), Index("o", ("a", "b"), is_immediate=False), True),
+        (exclusion(("a",), "="), Index("o", ("a", "b")), True),
+        (Index("i", ("c",)), Index("o", ("c", "b"), nulls_distinct=False), False),
+        (Index("i", ("c",), nulls_distinct=False), Index("o", ("c", "b"), nulls_distinct=False), True),
+        (Index("i", ("a",)), Index("o", ("a", "b"), nulls_distinct=False), True),
+        (Index("i", ("a",), predicate="(c > 3)"), Index("o", ("a", "b")), False),
+        (Index("i", ("a",), expressions=("lower(d)",)), Index("o", ("a", "b")), False),
+        (Index("i", ("a",), is_immediate=False), Index("o", ("a", "b")), False),
+        (Index("i", ("d",)), Index("o", ("d", "b"), deterministic=False), False),
+        (Index("i", ("a",)), exclusion(("a", "b"), "=", "<>"), False),
+        (Index("i", ("b",)), Index("o", ("a", "b")), False),
+    ],
+)
+def test_what_another_index_keeps_apart_cannot_meet(inner: Index, outer: Index, settled: bool) -> None:
+    """Rows that differ in a unique part of an index differ in the whole, whatever a mask makes of the rest."""
+    of = catalog(table("public.t", "a int8 notnull", "b int8", "c int8", "d text", indexes=(inner, outer)))
+    assert ([one for one in errors(of, b="number.noise") if "index o" in one.message or "constraint x" in one.message]
+            == []) is settled  # fmt: skip
+
+
 # ------------------------------------------------------------------------------------------------- equality, NULLs
 
 
