@@ -27,13 +27,17 @@ _PASSES: Final = re.compile(
     rf"{_DEADLOCK}$|terminating connection |server closed the connection |connection to server .+ failed: "
     r"|could not .+: No space left on device$"
 )
-# What PostgreSQL says of rows that do not fit, without quoting them. All else that is said while rows are there may.
+# What PostgreSQL says of rows that do not fit, and of what the target lacks, without quoting rows. All else that is
+# said while rows are there may.
 _ABOUT_ROWS: Final = re.compile(
     r"could not create (?:unique index|exclusion constraint) |check constraint \"|insert or update on table \""
     r"|column \".+?\" of relation \".+?\" contains null values|index row (?:size|requires) "
-    r"|permission denied |must be (?:owner|able to) "
+)
+_ABOUT_THE_TARGET: Final = re.compile(
+    r"permission denied |must be (?:owner|able to) "
     r"|(?:role|type|function|schema|extension|operator class|access method|relation) .+ (?:does not|already) exists?$"
 )
+_NO_FIT: Final = "the rows do not fit; the target's own log says why"
 
 
 class Deadlocked(Interrupted):
@@ -89,22 +93,27 @@ async def restore(
 def _failure(complaint: str, section: Section, address: TargetAddress) -> ServerFailed:
     found = _FAILURE.search(complaint)
     reason = found[1] if found else "pg_restore failed."
-    what = f"the schema could not be made in environment {address.label}: {_told(reason, complaint, section)}"
+    told = _told(reason, section)
+    entry = re.search(r"from TOC entry \d+; \d+ \d+ (.+)$", complaint, re.MULTILINE)
+    at = f" (at {entry[1]})" if entry else ""
+    what = f"the schema could not be made in environment {address.label}: {told.rstrip('.')}{at}."
     if reason == _DEADLOCK:
         return Deadlocked(what)
     if _PASSES.match(reason):
         return Interrupted(what)
+    if told == _NO_FIT or _ABOUT_ROWS.match(told):
+        return ServerFailed(what, hint="If masks made the rows so, choose others for the columns that it reads.")
     return ServerFailed(
         what, hint="Make that possible on the target (an extension, a role, a version), then clone again."
     )
 
 
-def _told(reason: str, complaint: str, section: Section) -> str:
+def _told(reason: str, section: Section) -> str:
     """The first error of pg_restore in one line, without what can quote values of rows."""
-    entry = re.search(r"from TOC entry \d+; \d+ \d+ (.+)$", complaint, re.MULTILINE)
-    if section is Section.AFTER_ROWS and not (_PASSES.match(reason) or _ABOUT_ROWS.match(reason)):
-        reason = "the rows do not fit; the target's own log says why"
-    return f"{reason.rstrip('.')}{f' (at {entry[1]})' if entry else ''}."
+    knows_rows = section is Section.AFTER_ROWS
+    if knows_rows and not any(known.match(reason) for known in (_PASSES, _ABOUT_ROWS, _ABOUT_THE_TARGET)):
+        return _NO_FIT
+    return reason
 
 
 async def make_roles(connection: Connection, names: Sequence[str]) -> list[str]:

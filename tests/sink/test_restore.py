@@ -156,6 +156,7 @@ async def test_what_cannot_be_made_is_named(empty: Database, shared: Database, t
     with pytest.raises(ServerFailed, match=r'relation "there" already exists \(at TABLE there postgres\)') as caught:
         await bring(archive, empty, Section.BEFORE_ROWS)
     assert "environment test (" in caught.value.message
+    assert "an extension, a role, a version" in caught.value.hint
     assert "\n" not in caught.value.message
 
 
@@ -186,6 +187,7 @@ async def test_rows_that_do_not_fit_are_not_quoted(empty: Database, tmp_path: Pa
             with pytest.raises(ServerFailed) as caught:
                 await bring(archive, empty, Section.AFTER_ROWS)
             assert says in caught.value.message
+            assert "choose others for the columns" in caught.value.hint
             assert CANARY not in str(caught.value)
         else:
             await bring(archive, empty, Section.AFTER_ROWS)
