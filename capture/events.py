@@ -143,7 +143,11 @@ class StreamCommit(NamedTuple):
 
 class StreamAbort(NamedTuple):
     """A streamed transaction, or only its subtransaction ``subxid``, is rolled back. The position and the time come
-    with protocol 4 and ``streaming 'parallel'`` only."""
+    with protocol 4 and ``streaming 'parallel'`` only.
+
+    PostgreSQL 18 may tell it of a subtransaction that outgrew its memory where nothing is streamed at all. Nothing was
+    sent of that one, so there is nothing to take back.
+    """
 
     xid: int
     subxid: int

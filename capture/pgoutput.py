@@ -437,7 +437,8 @@ _TRANSITIONS: Final = (
     _Transition("O", _State.STREAM, _State.STREAM, 2, _origin),
     _Transition("E", _State.STREAM, _State.IDLE, 2, _stream_stop),
     _Transition("c", _State.IDLE, _State.IDLE, 2, _stream_commit),
-    _Transition("A", _State.IDLE, _State.IDLE, 2, _stream_abort),
+    # PostgreSQL 18 may send it in any version, for a subtransaction of which nothing was sent.
+    _Transition("A", _State.IDLE, _State.IDLE, 1, _stream_abort),
     _Transition("A", _State.IDLE, _State.IDLE, 4, _stream_abort_parallel),
     _Transition("b", _State.IDLE, _State.PREPARING, 3, _begin_prepare),
     _Transition("O", _State.PREPARING, _State.PREPARING, 3, _origin),

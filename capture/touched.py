@@ -103,7 +103,7 @@ class Touched:
                 for relation_id in event.relation_ids:
                     if relation_id in self._announced:
                         self._give_up(self._announced[relation_id].followed.table.name)
-            case events.Type() | events.Origin() | events.Message():
+            case events.Type() | events.Origin() | events.Message() | events.StreamAbort():
                 pass
             case _:
                 raise ProtocolViolation(f"a {type(event).__name__} message came, which was not asked for.")

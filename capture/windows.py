@@ -174,7 +174,7 @@ class WindowBuilder:
                 if tables and not self._skipping:
                     self._truncations.append(Truncation(self._count, tables))
                     self._count += 1
-            case events.Type() | events.Origin() | events.Message():
+            case events.Type() | events.Origin() | events.Message() | events.StreamAbort():
                 pass
             case _:
                 raise ProtocolViolation(f"a {type(event).__name__} message came, which was not asked for.")

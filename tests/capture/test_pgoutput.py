@@ -73,7 +73,7 @@ KINDS: list[tuple[Event, set[str], int]] = [
     (STREAM_START, {"between"}, 2),
     (StreamStop(), {"stream"}, 2),
     (StreamCommit(1, LSN, LSN, 0), {"between"}, 2),
-    (StreamAbort(1, 2), {"between"}, 2),
+    (StreamAbort(1, 2), {"between"}, 1),
     (StreamAbort(1, 2, LSN, 0), {"between"}, 4),
     (BEGIN_PREPARE, {"between"}, 3),
     (Prepare(LSN, LSN, 0, 1, "gid"), {"preparing"}, 3),

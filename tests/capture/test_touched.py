@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from capture import events
 from capture.catalog import read_catalog
 from capture.model import UNCHANGED, Lsn, Relation, RelationColumn, ReplicaIdentity, TableName, Value
-from capture.pgoutput import ProtocolViolation
+from capture.pgoutput import Decoder, ProtocolViolation
 from capture.replication import ReplicationSession
 from capture.source import SourceConnection
 from capture.touched import Followed, Located, SlotReader, Touched, read_rows
+from tests.capture.pgoutput_encoder import encode
 from tests.fix_catalog import table
 from tests.fix_postgres import Database
 from tests.fix_source import source_address
@@ -156,6 +157,14 @@ def test_an_event_that_was_not_asked_for_is_a_violation() -> None:
     """Protocol version 1 has no streamed transactions."""
     with pytest.raises(ProtocolViolation, match="StreamStart"):
         touched().feed(events.StreamStart(1, True))
+
+
+def test_what_was_rolled_back_unsent_touches_nothing() -> None:
+    """PostgreSQL 18 tells of subtransactions that it gave up, with any protocol."""
+    seen = touched()
+    seen.feed(Decoder(1).decode(encode(events.StreamAbort(700, 702))))
+    assert seen.keys == {}
+    assert seen.whole == set()
 
 
 def test_no_repr_shows_a_row() -> None:

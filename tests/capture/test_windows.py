@@ -259,6 +259,16 @@ def test_what_is_no_change_is_passed_over(stream: Stream) -> None:
     assert stream.builder.is_empty
 
 
+def test_what_was_rolled_back_unsent_is_passed_over(stream: Stream) -> None:
+    """PostgreSQL 18 tells of subtransactions that it gave up, though this session never asked to see any."""
+    stream.relations(GUESTS)
+    stream.feed(events.StreamAbort(700, 702))
+    stream.begin(1000)
+    stream.feed(events.Insert(1, (b"1", b"Ann", None)), events.Commit(Lsn(1000), Lsn(1008), 0))
+    window = stream.builder.close()
+    assert len(window.changes[GUESTS.name]) == 1
+
+
 def test_a_new_column_is_left_out(stream: Stream) -> None:
     """Nobody has decided how to mask it; the others go on, in the copy's order, with what was not sent of them."""
     columns = announced(GUESTS).columns
