@@ -30,6 +30,11 @@ _LOCALES: Final = {
     "br": "pt_BR",
     "jp": "ja_JP",
     "it": "it_IT",
+    "nl": "nl_NL",
+    "pl": "pl_PL",
+    "sv": "sv_SE",
+    "tr": "tr_TR",
+    "cs": "cs_CZ",
 }
 _TYPE_NAMES: Final = {"char": "bpchar"}
 

@@ -126,13 +126,13 @@ def main() -> int:
     out = Console(width=140, highlight=False)
     table = Table("set", "columns", "personal", "recall", "precision", "todo", "mask as meant", "seconds")
     met = True
-    for name in ("labelled", "heldout"):
+    for name in ("labelled", "heldout", "abroad"):
         score, masks = measure(name)
         meant = sum(score.meant.values()) / sum(score.known.values())
         shares = [f"{100 * share:.1f} %" for share in (score.recall, score.precision, score.todo, meant)]
         total = score.personal + score.plain
         table.add_row(name, str(total), str(score.personal), *shares, f"{score.seconds:.1f}")
-        met = met and (name == "heldout" or (score.recall >= 0.99 and score.precision >= 0.9 and score.todo <= 0.05))
+        met = met and (name != "labelled" or (score.recall >= 0.99 and score.precision >= 0.9 and score.todo <= 0.05))
         if arguments.list:
             for title, listed in (("kept", score.missed), ("todo", score.asked), ("needless", score.needless)):
                 out.print(f"{name}, {title}: {', '.join(f'{column} ({masks[column]})' for column in listed) or 'none'}")

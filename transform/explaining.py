@@ -250,6 +250,7 @@ class _Explainer:
         else:
             why.append(f"Its rule is {rule}, written{_place(decision.at)}.")
         why.append(_done(rule))
+        why += _inside(rule)
         if rule.when is not None:
             why.append(f"The mask is for rows where this is true or unknown: {rule.when}")
             why.append(f"Other rows get {rule.otherwise or KEEP}.")
@@ -358,6 +359,23 @@ def _done(rule: ColumnRule) -> str:
         return "It is copied as it is."
     kind = MASKS.get(rule.mask)
     return f"There is no mask named {rule.mask}." if kind is None else f"What it makes: {kind.summary}."
+
+
+def _inside(rule: ColumnRule) -> list[str]:
+    """What a rule does to the parts of a value that it names: the paths of a document, the keys of an hstore."""
+    told = []
+    for part in ("paths", "keys"):
+        named = rule.params.get(part)
+        for place, written in named.items() if isinstance(named, dict) else ():
+            try:
+                inner = ColumnRule.model_validate(written)
+            except ValidationError:
+                # The check says so.
+                continue
+            told.append(
+                f"{'The keys' if part == 'keys' and 'paths' in rule.params else 'What is'} at {place}: {inner}."
+            )
+    return told
 
 
 def _promise(decision: Decision) -> Uniqueness | None:

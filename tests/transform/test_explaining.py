@@ -53,6 +53,18 @@ def test_a_column_tells_its_rule_and_where_it_stands(hotel_rules: Rules) -> None
     assert f"written at {found.at}." in found.why[0]
 
 
+def test_a_document_tells_what_happens_at_each_path(tmp_path: Path) -> None:
+    """With the masks' names, and no constant; what is no rule is left to the check."""
+    shown = "paths: {$.a: email, $.b: {mask: constant, value: canary-7f3a}, $.c: {value: 1}}, keys: {$.d: id.uuid}"
+    rules = written(tmp_path, f"version: 1\ntables: {{public.t: {{columns: {{doc: {{mask: json, {shown}}}}}}}}}\n")
+    found = explained(rules, catalog(table("public.t", "doc jsonb")), "public.t.doc")
+    assert [told for told in found.why if " at $." in told] == [
+        "What is at $.a: email.",
+        "What is at $.b: constant with value.",
+        "The keys at $.d: id.uuid.",
+    ]
+
+
 def test_a_column_without_a_rule_tells_whose_it_takes_over(hotel_rules: Rules) -> None:
     """By way of another table, too."""
     found = explained(hotel_rules, hotel(), "public.messages.sender")

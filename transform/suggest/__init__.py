@@ -37,6 +37,7 @@ from transform.suggest.judge import (
     Call,
     Setting,
     Verdict,
+    classified,
     judge_date,
     judge_number,
     judge_text,
@@ -66,6 +67,7 @@ _OF_PEOPLE: Final = frozenset(
         Category.PERSONAL_NUMBER,
     }
 )
+_NAMES: Final = (Category.FIRST_NAME, Category.LAST_NAME, Category.FULL_NAME)
 _IMAGE_WORDS: Final = frozenset("old new record row image data values before after json jsonb changed fields".split())
 _PAY: Final = frozenset("pay payroll salary salaries wage wages compensation".split())
 _PAID: Final = frozenset("rate amount value gross net total".split())
@@ -202,10 +204,15 @@ class _Surroundings:
     of_things: set[TableName]
 
 
-def _surroundings(catalog: Catalog) -> _Surroundings:
+def _surroundings(catalog: Catalog, samples: Mapping[ColumnName, Sequence[bytes]]) -> _Surroundings:
     roots = [table for table in catalog.tables.values() if table.root is None]
     people = {table.name for table in roots if _tells_of_people(table)}
-    about = {table.name for table in roots if _speaks_of_somebody(table) and not lists_things(table.name.name)}
+    about = {
+        table.name
+        for table in roots
+        if not lists_things(table.name.name)
+        and (table.name in people or _speaks_of_somebody(table) or _shows_somebody(table, samples))
+    }
     things = {table.name for table in roots if lists_things(table.name.name) and table.name not in people}
     # A row that refers to somebody's row is about that person, too, over however many tables.
     somebodys = {name for name in people | about if not lists_things(name.name)}
@@ -215,6 +222,17 @@ def _surroundings(catalog: Catalog) -> _Surroundings:
         about |= more
         somebodys |= more - things
     return _Surroundings(people, about, things)
+
+
+def _shows_somebody(table: Table, samples: Mapping[ColumnName, Sequence[bytes]]) -> bool:
+    """Whether a column's values are what people alone have, whatever language its names are in."""
+    texts = (shape for shape in table.copied_columns if shape.base_type in TEXT)
+    found = (_profile(samples, ColumnName(table.name, shape.name), shape) for shape in texts)
+    return any(
+        not profile.is_few
+        and (classified(profile) is Category.EMAIL or any(profile.names[each] >= MOST for each in _NAMES))
+        for profile in found
+    )
 
 
 def _tells_of_people(table: Table) -> bool:
@@ -244,7 +262,7 @@ class _Suggester:
             for column in index.columns
         }
         self._domains = unite(known, catalog)
-        self._around = _surroundings(catalog)
+        self._around = _surroundings(catalog, samples)
 
     def suggest(self) -> dict[ColumnName, Suggestion]:
         """A suggestion for each column that the existing rules leave open."""
@@ -308,7 +326,7 @@ class _Suggester:
         self, column: ColumnName, table: Table, shape: Column, domain: Domain, found: Mapping[ColumnName, Suggestion]
     ) -> Suggestion:
         setting = self._setting(column, table, shape, domain)
-        profile = self._profile(column, shape)
+        profile = _profile(self._samples, column, shape)
         base = shape.base_type if shape.kind == "b" else ""
         if base == "tsvector":
             return self._search(column, table, shape, found)
@@ -324,6 +342,9 @@ class _Suggester:
             return Suggestion(TODO, verdict.why)
         category = verdict.what if isinstance(verdict.what, Category) else None
         best, *others = candidates(category, shape)
+        if best == "gender" and profile.tells is Category.GENDER:
+            # Each is a word for a gender; that the copy has these, and no others, is what programs count on.
+            best = {"mask": "gender", "words": sorted({text.strip() for text in profile.counts} - {""})}
         by_constraint = (constrained,) if constrained is not None and category is not None else ()
         in_form = formed(shape, (*table.checks, *shape.checks)) if base in TEXT else ()
         return self._best(column, (*by_constraint, best, *in_form, *others), verdict.why)
@@ -355,12 +376,6 @@ class _Suggester:
             is_key=len(domain.columns) > 1 or column.column in table.primary_key,
             max_length=shape.max_length,
         )
-
-    def _profile(self, column: ColumnName, shape: Column) -> Profile:
-        values = self._samples.get(column)
-        if shape.is_array and values is not None:
-            values = [element for value in values for element in _elements(value, shape.base_type)]
-        return Profile.of(values)
 
     def _category(self, column: ColumnName, shape: Column, domain: Domain, setting: Setting) -> Category | None:
         """What the names of the domain's columns say, its first one's first, else the comment."""
@@ -458,6 +473,14 @@ def _in_audit_trail(table: Table, shape: Column) -> bool:
     names = {other.name for other in table.columns}
     of_rows = "table_name" in names and bool(names & {"op", "action", "operation", "tg_op"})
     return of_rows and bool(words) and (words <= _SQL_WORDS or words in ({"original", "data"}, {"new", "data"}))
+
+
+def _profile(samples: Mapping[ColumnName, Sequence[bytes]], column: ColumnName, shape: Column) -> Profile:
+    """The profile of a column's values, or of their elements. It is not kept: a schema has thousands of columns."""
+    values = samples.get(column)
+    if shape.is_array and values is not None:
+        values = [element for value in values for element in _elements(value, shape.base_type)]
+    return Profile.of(values)
 
 
 def _elements(value: bytes, base_type: str) -> list[bytes]:

@@ -164,5 +164,6 @@ def tells(values: Collection[str]) -> Category | None:
         return Category.GENDER
     several = any(len(words & known) > 1 and len(words & known) * 2 > len(words) for known in _TELLING)
     # Grades at school are A+ and B-, too, but none is AB or O.
+    words = {word.replace("-rh", "") for word in words}
     is_blood = words <= _BLOOD and bool(words & {"ab+", "ab-", "o+", "o-", "0+", "0-"})
     return Category.SENSITIVE if several or is_blood else None

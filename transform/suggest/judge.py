@@ -120,7 +120,7 @@ def _by_values(name: str, profile: Profile, setting: Setting, category: Category
     """A share that classifies."""
     if not profile.total:
         return None
-    found = _classified(profile)
+    found = classified(profile)
     if found is not None:
         if found is Category.CODE:
             is_plain = category not in IDENTIFYING and not setting.of_people
@@ -141,7 +141,8 @@ def _by_values(name: str, profile: Profile, setting: Setting, category: Category
     return _by_dictionary(profile, setting, category)
 
 
-def _classified(profile: Profile) -> Category | None:
+def classified(profile: Profile) -> Category | None:
+    """What most values are by their patterns and check digits."""
     by_category: dict[Category, int] = {}
     for hits in profile.hits:
         if not hits.by_chance:
@@ -299,12 +300,17 @@ def judge_number(name: str, profile: Profile, setting: Setting, category: Catego
             return Verdict(Call.SAFE, why)
         case Category.SENSITIVE | Category.SECRET | Category.GENDER if not whole:
             return Verdict(Category.MEASURE, why)
+        case Category.PHONE | Category.CARD | Category.PERSONAL_NUMBER | Category.ACCOUNT if (
+            profile.is_few and profile.total
+        ):
+            # Each of those is somebody's own; a few that come again and again are days, or kinds.
+            return Verdict(Call.KEEP, str(profile))
         case Category.PHONE | Category.CARD | Category.PERSONAL_NUMBER | Category.SECRET | Category.ACCOUNT:
             return Verdict(category, why)
         case Category.SENSITIVE | Category.GENDER if setting.personal:
             return Verdict(category, why)
         case _:
-            found = _classified(profile) if whole and profile.total else None
+            found = classified(profile) if whole and profile.total else None
             if found in {Category.CARD, Category.PERSONAL_NUMBER} and profile.hits[0].count >= 0.9 * profile.total:
                 return Verdict(found, evidence(profile))
             return Verdict(Call.KEEP)

@@ -55,7 +55,8 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         security_answer security_question badge_uid sim_pin puk hashed_key
         parola sifre losenord kodeord lozinka access_code door_code gate_code entry_code alarm_code lock_code
         pin_code geheimzahl geheimnis zugangscode tuercode codigo_acceso codice_accesso code_acces digicode
-        master_key encryption_key ciphertext upass pass_hash password_digest""",
+        master_key encryption_key ciphertext upass pass_hash password_digest
+        passcode door_passcode""",
     ),
     (Category.EMAIL, "email e_mail mail emails mailto correo courriel email_address mail_address correo_electronico"),
     (Category.USER_AGENT, "user_agent useragent ua browser_string http_user_agent"),
@@ -83,7 +84,8 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         """account_number account_no bank_account routing_number sort_code konto kontonummer kontonr numero_cuenta
         numero_conta compte_bancaire blz bank_code aba acct_no acct_number stripe_customer_id
         bankkonto kontoverbindung rekeningnummer numero_konta conta_corrente conta_bancaria cuenta_bancaria
-        cuenta_corriente conto_corrente koza_bango koza account_num rib hesap_no bankn customer_account""",
+        cuenta_corriente conto_corrente koza_bango koza account_num rib hesap_no bankn customer_account
+        cislo_uctu konto_bankowe""",
     ),
     (
         Category.PERSONAL_NUMBER,
@@ -107,7 +109,8 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         titulo_eleitor matricola matricule kvnr krankenversicherungsnummer versichertennummer
         rentenversicherungsnummer known_traveler_number known_traveller_number frequent_flyer frequent_flyer_no
         redress_number gmc_no gmc_number npi npi_number bar_number library_card matricula_aluno zaehlernummer
-        zaehlernr meter_number meter_no zaehlpunkt mpan vertragskonto carteirinha badge rfid fob_id""",
+        zaehlernr meter_number meter_no zaehlpunkt mpan vertragskonto carteirinha badge rfid fob_id
+        rodne_cislo personnr tc_kimlik""",
     ),
     (
         Category.PHONE,
@@ -125,14 +128,16 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         """first_name firstname fname f_name given_name given_names givenname forename forenames vorname vornamen
         rufname prenom prenoms nombre_pila primer_nombre middle_name middlename middle_initial nickname
         preferred_name first_nm voornaam imie primeiro_nome
-        mei mei_kana fornavn fornamn etunimi prenom_usuel ufname firstnm forename_1 namae_mei first_initial""",
+        mei mei_kana fornavn fornamn etunimi prenom_usuel ufname firstnm forename_1 namae_mei first_initial
+        jmeno krestni_jmeno voorletters""",
     ),
     (
         Category.LAST_NAME,
         """last_name lastname lname l_name surname family_name familyname nachname familienname apellido apellidos
         sobrenome nom_de_famille maiden_name geburtsname last_nm cognome achternaam nazwisko primer_apellido
         segundo_apellido nom_famille
-        sei sei_kana myoji nom_usage soyad soyadi etternavn efternamn sukunimi apelido ulname""",
+        sei sei_kana myoji nom_usage soyad soyadi etternavn efternamn sukunimi apelido ulname
+        prijmeni""",
     ),
     (
         Category.USERNAME,
@@ -162,7 +167,8 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
     (
         Category.GENDER,
         """gender sex geschlecht sexo genre_personne seibetsu 性別 genero anrede salutation geslacht sexe plec sesso
-        cinsiyet kjonn sukupuoli civilite tratamiento geschl civility""",
+        cinsiyet kjonn sukupuoli civilite tratamiento geschl civility
+        kon pohlavi""",
     ),
     (
         Category.BIRTH,
@@ -171,20 +177,23 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         geboortedatum geburtsjahr geb_jahr gebjahr yob jahrgang gebdat geb_dat geb_am yearofbirth dateofbirth 生年月日
         ano_nascimento annee_naissance death deathdate date_of_death died deceased deceased_at seinengappi
         geboorte geboortejaar urodzenia dogum dogum_tarihi fodelsedatum fodselsdato date_naiss fecha_nac data_nasc
-        gbdat umur tanjobi syntymaaika""",
+        gbdat umur tanjobi syntymaaika
+        narozeni datum_narozeni""",
     ),
     (
         Category.POSTCODE,
         """postcode post_code postal_code postalcode postal zip zipcode zip_code plz postleitzahl cep codigo_postal
         code_postal cap_code kod_pocztowy 郵便番号
-        yubin_bango yubinbango cod_postal postnummer postinumero codigopostal cod_post""",
+        yubin_bango yubinbango cod_postal postnummer postinumero codigopostal cod_post
+        psc postnr""",
     ),
     (
         Category.CITY,
         """city town locality suburb ciudad ville stadt ort wohnort cidade birthplace birth_place bairro poblacion
         localidad commune municipio citta woonplaats geburtsort place_of_birth miasto
         miejscowosc plaats shikuchoson municipality gemeente kommune localite lieu_naissance luogo_nascita sehir
-        poststed""",
+        poststed
+        mesto""",
     ),
     (
         Category.STREET,
@@ -192,7 +201,8 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         street1 street2 strasse str hausnummer calle rue rua house_number housenumber ship_address
         adresse_rue straat ulica apartment apt_no
         logradouro straatnaam huisnummer banchi cadde sokak gatuadress gateadresse gade strasse_hausnr nr_domu
-        nr_mieszkania""",
+        nr_mieszkania
+        ulice""",
     ),
     (
         Category.ADDRESS,
@@ -223,7 +233,8 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         dating_preference interested_in party_vote voted_for party_affiliation political_views sindicato sindical
         sindicalizado filiado syndicat sindacato vakbond asylum refugee immigration_status visa_status
         criminal_record background_check crb_check dbs_check police_check conviction convictions vorstrafen
-        casier_judiciaire antecedentes pep""",
+        casier_judiciaire antecedentes pep
+        invalidita tani teshis hastalik diagnoza voter_party krankenkasse health_insurer bijstand welfare""",
     ),
     (
         Category.PICTURE,
@@ -241,7 +252,8 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         stipendio salaris inkomen wynagrodzenie pensja dochod gelir inkomst remuneration remuneracao vencimento
         vencimentos salary_expectation pretensao_salarial gehaltswunsch wealth wealth_rating dispo dispokredit
         bonitaet schufa schufa_score fico fico_score credit_rating kyuyo nenshu gekkyu comm balance_amount
-        bal_amount income_band""",
+        bal_amount income_band
+        credit_limit kreditlimit schuld schulden debts deuda divida debito""",
     ),
     (Category.LATITUDE, "latitude lat breitengrad latitud"),
     (Category.LONGITUDE, "longitude lng lon long laengengrad longitud"),
@@ -252,7 +264,8 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         resting_pulse puls heart_rate herzfrequenz blood_pressure blutdruck systolic diastolic glucose cholesterol
         shincho taiju estatura altezza wzrost waga koerpergroesse koerpergewicht body_fat idade leeftijd wiek nenrei
         nb_enfants nombre_enfants numero_hijos anzahl_kinder kinderzahl num_children number_of_children blood_sugar
-        spo2 respiratory_rate""",
+        spo2 respiratory_rate
+        kinderanzahl kinder_anzahl""",
     ),
     (
         Category.COMPANY,
