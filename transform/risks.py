@@ -256,7 +256,9 @@ def _personal(decision: Decision, profile: Profile, *, is_of_people: bool) -> It
     shape = decision.shape
     has_text = shape.kind == "b" and shape.base_type in _WITH_TEXT
     what = _looks_like(profile) if has_text else ""
-    named = by_name(shape.name, held_by(shape.base_type))
+    # Of columns that are masked alike, the one that the others refer to says what they all hold.
+    is_first = decision.domain.name == str(decision.column)
+    named = by_name(shape.name, held_by(shape.base_type)) if is_first else None
     hint = "Use a mask for it, or keep it knowingly."
     if what:
         message = f"it is kept, and {what} of {profile.total:,} sampled values."

@@ -387,8 +387,10 @@ class _Suggester:
             own = by_comment(shape.comment or "")
         if own is not None and own not in NEUTRAL:
             return own
+        # A reference to an account is often called after it, whatever its key is.
+        nothing = {None, *NEUTRAL} | ({Category.ACCOUNT} if setting.is_key else set())
         others = (by_name(other.column, among) for other in domain.columns)
-        return next((other for other in others if other is not None and other not in NEUTRAL), own)
+        return next((other for other in others if other not in nothing), own)
 
     def _judge(self, column: ColumnName, shape: Column, profile: Profile, setting: Setting, domain: Domain) -> Verdict:
         category = self._category(column, shape, domain, setting)

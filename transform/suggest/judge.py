@@ -286,7 +286,9 @@ def _unseen(name: str, profile: Profile, setting: Setting, category: Category | 
 def judge_number(name: str, profile: Profile, setting: Setting, category: Category | None, *, whole: bool) -> Verdict:
     """A number; ``whole`` for integers."""
     why = f"name: {category}"
-    if setting.is_key and category not in {Category.PERSONAL_NUMBER, Category.PHONE, Category.CARD}:
+    if setting.is_key and category not in {
+        Category.PERSONAL_NUMBER, Category.PHONE, Category.CARD, Category.ACCOUNT,
+    }:  # fmt: skip
         return Verdict(Call.KEEP)
     match category:
         case Category.INCOME | Category.BIRTH:
