@@ -5,7 +5,7 @@ The JSON shapes are a contract; each function's first lines write it out.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -82,7 +82,8 @@ def show_suggested(terminal: Terminal, suggested: Suggested) -> None:
 
 
 def show_findings(terminal: Terminal, findings: Sequence[Finding]) -> None:
-    """What there is to say about the rules. For people only risks and notes: what blocks a run is told as an error."""
+    """What there is to say about the rules. For people only risks and notes: what blocks a run is told as an error.
+    Many findings have one hint, which stands once, below them."""
     if terminal.as_json:
         terminal.result(
             [
@@ -100,16 +101,15 @@ def show_findings(terminal: Terminal, findings: Sequence[Finding]) -> None:
         return
     counts = Counter(str(each.severity) for each in findings)
     for severity, style in _SEVERITY_STYLES.items():
-        told = (each for each in findings if each.severity == severity)
-        # What helps is said once for all that it helps.
-        alike: dict[tuple[str, str], list[Finding]] = defaultdict(list)
-        for each in told:
-            alike[each.kind, each.hint].append(each)
-        for (_, hint), each_alike in alike.items():
-            for each in each_alike:
+        by_hint: dict[str, list[Finding]] = {}
+        for each in findings:
+            if each.severity == severity:
+                by_hint.setdefault(each.hint, []).append(each)
+        for hint, alike in by_hint.items():
+            for each in alike:
                 terminal.out.print(f"[{style}]{severity}:[/] {escape(str(replace(each, hint='')))}")
             if hint:
-                terminal.out.print(f"  [dim]{escape(hint)}[/]")
+                terminal.out.print(f"  {hint}", markup=False, style="dim")
     if counts.total() == sum(counts[severity] for severity in _SEVERITY_STYLES):
         terminal.out.print("[green]Every column is decided, and every mask fits.[/]")
     if findings:

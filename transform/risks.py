@@ -187,12 +187,12 @@ class Risks:
         decision = self._decisions[ColumnName(root, chosen[0])]
         share = 100 * alone / rows.num_rows
         listed = ", ".join(map(quote_identifier, chosen))
-        message = (
-            f"{share:.0f}% of {rows.num_rows:,} sampled rows are alone with what they have in the kept columns, which "
-            f"may tell whose they are; {listed} {'is' if len(chosen) == 1 else 'are'} enough for more than "
-            f"{100 * ALONE:.0f}%."
+        enough = f"{listed} {'is' if len(chosen) == 1 else 'are'} enough for more than {100 * ALONE:.0f}%"
+        message = f"{share:.0f}% of {rows.num_rows:,} sampled rows are alone with what they have in the kept columns; {enough}."
+        hint = (
+            "Such a row may be found again by whoever knows a little of it. Mask what tells rows apart, such as by a "
+            "band, date.truncate or number.noise."
         )
-        hint = "Mask what tells rows apart, such as by a band, date.truncate or number.noise."
         yield Finding(Severity.RISK, FindingKind.LINKABLE, str(plan.table), message, hint, decision.at)
 
 

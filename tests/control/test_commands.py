@@ -192,6 +192,7 @@ def test_risks_are_told_and_strict_refuses_them(production: Database, run: Calla
     assert told.exit_code == 0, told.output
     assert "risk: " in told.stdout
     assert "rules.yaml:8:7: public.guests.status: 1 of 2 values come fewer than 5 times in 400" in told.stdout
+    assert told.stdout.index("in 400") < told.stdout.index("  Use null, redact, or a mask that joins values")
     assert "3 risks, 2 notes." in told.stdout
     document = json.loads(run("rules", "check", "--json").stdout)
     assert {(each["severity"], each["kind"], each["where"]) for each in document} == {
