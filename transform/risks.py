@@ -188,7 +188,8 @@ class Risks:
         share = 100 * alone / rows.num_rows
         listed = ", ".join(map(quote_identifier, chosen))
         enough = f"{listed} {'is' if len(chosen) == 1 else 'are'} enough for more than {100 * ALONE:.0f}%"
-        message = f"{share:.0f}% of {rows.num_rows:,} sampled rows are alone with what they have in the kept columns; {enough}."
+        counted = f"{share:.0f}% of {rows.num_rows:,} sampled rows are alone"
+        message = f"{counted} with what they have in the kept columns; {enough}."
         hint = (
             "Such a row may be found again by whoever knows a little of it. Mask what tells rows apart, such as by a "
             "band, date.truncate or number.noise."

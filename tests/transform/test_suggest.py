@@ -447,6 +447,30 @@ def test_names_are_read_in_several_spellings(name: str, category: Category | Non
     assert by_name(name) is category
 
 
+def test_account_numbers_that_are_keys_are_permuted(tmp_path: Path) -> None:
+    """By the mask that leaves room for the copy's own sequence; a reference named after an account is no number."""
+    of = catalog(
+        table("public.konten", "kontonr int8 pk"),
+        table("public.umsaetze", "id int8 pk", "konto int8"),
+        table("public.filialen", "id int8 pk"),
+        table("public.kassen", "id int8 pk", "konto int8"),
+        foreign_keys=(
+            foreign_key("public.umsaetze(konto)", "public.konten(kontonr)"),
+            foreign_key("public.kassen(konto)", "public.filialen(id)"),
+        ),
+    )
+    rules, _ = proposed(tmp_path, of)
+    masks = {
+        str(name): {column: rule.mask for column, rule in own.columns.items()} for name, own in rules.tables.items()
+    }
+    assert masks == {
+        "public.filialen": {"id": "keep"},
+        "public.kassen": {"id": "keep", "konto": "keep"},
+        "public.konten": {"kontonr": "id.int"},
+        "public.umsaetze": {"id": "keep", "konto": "id.int"},
+    }
+
+
 def test_a_comment_at_a_referring_column_decides_all_of_the_domain(tmp_path: Path) -> None:
     """What is masked alike has one rule, wherever somebody asked for it."""
     of = catalog(

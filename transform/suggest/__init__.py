@@ -347,7 +347,9 @@ class _Suggester:
             best = {"mask": "gender", "words": sorted({text.strip() for text in profile.counts} - {""})}
         by_constraint = (constrained,) if constrained is not None and category is not None else ()
         in_form = formed(shape, (*table.checks, *shape.checks)) if base in TEXT else ()
-        return self._best(column, (*by_constraint, best, *in_form, *others), verdict.why)
+        # Of a number that rows are known by, the copy goes on counting; the permutation leaves room for that.
+        counted = ("id.int",) if setting.is_key and shape.kind == "b" and base in INTEGER else ()
+        return self._best(column, (*by_constraint, *counted, best, *in_form, *others), verdict.why)
 
     def _asked(self, shape: Column) -> Suggestion | None:
         """What a comment or a label asks for."""
