@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from capture import source
@@ -20,10 +20,25 @@ from sink.target import TargetAddress
 from transform.keyring import KeyRing
 from transform.masks import own_code
 from transform.plan import Plan, compile_plan
-from transform.rules import load_rules
+from transform.rules import Rules, load_rules
 
 # Bytes; a schema takes more, but a disk without even this is full.
 _LEAST_ROOM = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """Rules and keys: what the files said when they were read."""
+
+    rules: Rules = field(repr=False)
+    keys: KeyRing
+
+    def plan(self, catalog: Catalog, *, partial: bool = False) -> Plan:
+        """Both compiled for a catalog; with ``partial``, without what the rules do not decide.
+
+        Raises ``BadInput`` or ``Undecided``.
+        """
+        return compile_plan(self.rules, catalog, self.keys, partial=partial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +80,13 @@ class Project:
         """The target environment's keys. Raises ``BadInput``."""
         return KeyRing(self.settings.root_key(), self.target.name, self.target.epoch)
 
-    def plan(self, catalog: Catalog, *, partial: bool = False) -> Plan:
-        """The rules compiled for a catalog; with ``partial``, without what they do not decide.
+    def masking(self) -> Masking:
+        """The rules and the keys, read now. Raises ``BadInput``."""
+        return Masking(load_rules(self.settings.rules), self.keyring())
 
-        Raises ``BadInput`` or ``Undecided``.
-        """
-        return compile_plan(load_rules(self.settings.rules), catalog, self.keyring(), partial=partial)
+    def plan(self, catalog: Catalog, *, partial: bool = False) -> Plan:
+        """What the files say now, compiled for a catalog; see ``Masking``."""
+        return self.masking().plan(catalog, partial=partial)
 
     def reread(self) -> Project:
         """The same environments by what the settings file says now. Raises ``BadInput`` and ``Refused``."""

@@ -19,18 +19,28 @@ import structlog
 from psycopg.pq import TransactionStatus
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, ColumnName, Interrupted, Lsn, Refused, ServerFailed, TableName, TezcatError
+from capture.model import BadInput, Catalog, ColumnName, Interrupted, Lsn, Refused, ServerFailed, TableName, TezcatError
 from capture.publications import published_as
 from capture.replication import ReplicationSession
 from capture.slots import slot_state
 from capture.source import SourceConnection, SourceIdentity, identity
-from control.copies import check_copy, check_published, clone_again, followed, no_copy, refuse_unknown_rows
+from control.copies import (
+    changes,
+    check_copy,
+    check_published,
+    clone_again,
+    copy_again,
+    followed,
+    no_copy,
+    refuse_unknown_rows,
+)
 from control.flow import Counters, Finished, Flow, Goal
-from control.project import Project, database_identity
+from control.project import Masking, Project, database_identity
 from control.refetch import Refetch
 from sink import liveness, load, progress, target
 from sink.apply import Applier
 from sink.columns import read_columns, read_converted_types
+from sink.progress import Progress
 from sink.sequences import SequenceMarks
 from sink.statements import TableShape
 from sink.target import Backend, Connection, fetch
@@ -45,7 +55,8 @@ _LEAVE_SECONDS: Final = 5.0
 class Session:
     """See the module's contract. Afterwards ``has_connected`` tells whether both servers answered, ``has_streamed``
     whether production began to send, ``has_applied`` whether the copy was moved; ``backend`` is its session on the
-    target. That of the session before is ``left``: where a connection was given up, the target may still keep it."""
+    target, and ``masking`` the rules and keys that it streamed by. Those of the session before are ``left``, whom the
+    target may still keep where a connection was given up, and ``before``."""
 
     def __init__(
         self,
@@ -56,6 +67,7 @@ class Session:
         *,
         accept_writable_role: bool,
         left: Backend | None,
+        before: Masking | None,
         without: frozenset[TableName],
     ) -> None:
         self._project = project
@@ -65,6 +77,7 @@ class Session:
         self._accept_writable_role = accept_writable_role
         self._without = without
         self.backend = left
+        self.masking = before
         self.has_connected = False
         self.has_streamed = False
         self.has_applied = False
@@ -108,10 +121,10 @@ class Session:
         project = self._project
         catalog = await read_catalog(production)
         written = project.written()
-        plan = project.plan(catalog, partial=True)
+        kept = await progress.read(connection)
+        plan = self._plan(catalog, kept)
         # Of the user's code it is known now where it is.
         written = project.written() | written
-        kept = await progress.read(connection)
         state = check_copy(project, kept, plan, database_identity(found), without=self._without)
         if state.slot is None or state.applied_lsn is None or state.source_time is None:
             raise Refused(
@@ -176,6 +189,23 @@ class Session:
             await flow.run(catalog, plan, state, protocol, written=written, without=self._without)
         finally:
             self.has_applied = applier.applied_lsn > state.applied_lsn
+
+    def _plan(self, catalog: Catalog, kept: Progress | None) -> Plan:
+        """By what the files say now; where that is another than the copy's, by what they said in the session before."""
+        before = self.masking
+        try:
+            masking = self._project.reread().masking()
+            plan = masking.plan(catalog, partial=True)
+        except BadInput as error:
+            if before is None:
+                raise
+            log.warning("rules changed", problem=str(error))
+        else:
+            if before is None or kept is None or not changes(kept, plan):
+                self.masking = masking
+                return plan
+            log.warning("rules changed", what_to_do=copy_again(self._project))
+        return before.plan(catalog, partial=True)
 
 
 @contextlib.contextmanager

@@ -18,8 +18,8 @@ from typing import Final
 import structlog
 
 from capture.model import Interrupted, Lsn, TableName, TezcatError
-from control.flow import CopiedAgain, Counters, Finished, Goal, StreamProgress
-from control.project import Project
+from control.flow import Counters, Finished, Goal, StreamProgress
+from control.project import Masking, Project
 from control.session import Session
 from control.settings import Settings
 from sink.progress import Occupied
@@ -63,20 +63,25 @@ async def stream(
     goal = Goal(until, until_caught_up)
     failures = 0
     left: Backend | None = None
+    masking: Masking | None = None
     worked_at = time.monotonic()
     while True:
         session = Session(
-            project, counters, goal, stop, accept_writable_role=accept_writable_role, left=left, without=without
+            project,
+            counters,
+            goal,
+            stop,
+            accept_writable_role=accept_writable_role,
+            left=left,
+            before=masking,
+            without=without,
         )
         try:
             await session.run()
         except Finished:
             return counters.tell("stopped")
         except (Interrupted, Occupied) as error:
-            left = session.backend
-            if isinstance(error, CopiedAgain):
-                # By whatever the files say now, another epoch of the key among it.
-                project = project.reread()
+            left, masking = session.backend, session.masking
             if session.has_streamed:
                 worked_at = time.monotonic()
             if time.monotonic() - worked_at > _patience(error, session, counters):

@@ -106,6 +106,38 @@ async def test_another_epoch_is_seen_and_followed(copy: Project) -> None:
 
 
 @pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("rules.yaml", "memo: text.lorem", "memo: redact"),
+        ("rules.yaml", "memo: text.lorem", "memo: {no mask"),
+        ("tezcat.yaml", "type: test", "type: test\n    epoch: 2"),
+    ],
+    ids=["other rules", "half written", "another epoch"],
+)
+async def test_a_stream_that_lost_a_connection_meanwhile(copy: Project, file: str, old: str, new: str) -> None:
+    """It goes on by the rules and the key that it has, for the copy is of those still."""
+    stream = copy.start("stream", "--target", "test")
+    await copy.until_streaming()
+    copy.replace(file, old, new)
+    copy.target.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'tezcat stream' AND datname = current_database()"
+    )
+    copy.source.execute("INSERT INTO orders VALUES (91, 1, 'new')")
+    for _ in range(300):
+        assert stream.process.poll() is None, str(await stream.wait())
+        if copy.target.execute("SELECT 1 FROM orders WHERE id = 91"):
+            break
+        await asyncio.sleep(0.1)
+    assert copy.target.execute("SELECT count(*) FROM orders o JOIN people p ON p.id = o.person") == [(91,)]
+    if "no mask" in new:
+        copy.replace(file, new, old)
+    else:
+        await copy.succeed("clone", "--resync", "--target", "test")
+    await _assert_followed(copy, stream)
+
+
+@pytest.mark.parametrize(
     ("gone", "named"),
     [
         ("  public.plain: {columns: {id: keep, v: keep}}\n", "public.plain"),
