@@ -340,7 +340,7 @@ def _leaves(decision: Decision, counts: Counter[str]) -> Iterator[Finding]:
         more = f" and {len(counts) - _PATHS_SHOWN} other paths" if len(counts) > _PATHS_SHOWN else ""
         message = (
             f"no path of the rule names {counts.total():,} leaves of the sampled documents, so they are scrambled or "
-            f"get otherwise: {listed}{more}."
+            f"get what unnamed says: {listed}{more}."
         )
         where = str(decision.column)
         yield Finding(Severity.NOTE, FindingKind.UNKNOWN_LEAVES, where, message, at=decision.at)
