@@ -280,13 +280,15 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """``columns`` of ``table`` point to ``referenced_columns`` of ``referenced_table``, pairwise."""
+    """``columns`` of ``table`` point to ``referenced_columns`` of ``referenced_table``, pairwise. ``is_indexed`` tells
+    that an index leads from the latter to the rows that refer to it."""
 
     name: str
     table: TableName
     columns: tuple[str, ...]
     referenced_table: TableName
     referenced_columns: tuple[str, ...]
+    is_indexed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

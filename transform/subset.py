@@ -94,7 +94,11 @@ def find_subset(
     references = [
         reference for reference in _references(rules, catalog, some) if _is_copied(rules, catalog, reference.table)
     ]
-    findings = [*_misasked(rules, catalog, some, references), *_to_parts(rules, catalog, some)]
+    findings = [
+        *_misasked(rules, catalog, some, references),
+        *_to_parts(rules, catalog, some),
+        *_unindexed(rules, catalog, references),
+    ]
     followed = {name for name, rows in some.items() if rows.with_}
     followed |= {reference.referenced_table for reference in references}
     names = sorted(followed | {reference.table for reference in references})
@@ -191,6 +195,22 @@ def _to_parts(rules: Rules, catalog: Catalog, some: Mapping[TableName, SomeRows]
         if referenced in some and referenced != key.referenced_table and not _is_cut(rules, table, key):
             message = f"the foreign key {key.name} refers to {key.referenced_table}, which is a part of {referenced}."
             yield _error(rules, table, message, f"Copy all rows of {referenced}, or none.")
+
+
+def _unindexed(rules: Rules, catalog: Catalog, references: Iterable[Reference]) -> Iterator[Finding]:
+    """Tables whose rows come with others and are looked for one by one without an index."""
+    asked = {(reference.table, reference.name) for reference in references if reference.asks}
+    for key in catalog.foreign_keys:
+        table = root_of(catalog, key.table)
+        if (table, key.name) in asked and not key.is_indexed:
+            listed = ", ".join(map(quote_identifier, key.columns))
+            message = (
+                f"rows: production has no index on {listed}, and reads all of {key.table} whenever rows of "
+                f"{key.referenced_table} enter the copy."
+            )
+            hint = f"In production: CREATE INDEX CONCURRENTLY ON {key.table} ({listed});"
+            at = rules.at_rows(table, "with")
+            yield Finding(Severity.NOTE, FindingKind.SUBSET, str(table), message, hint, at)
 
 
 def _unfit(rules: Rules, table: Table, key: tuple[str, ...]) -> Iterator[Finding]:

@@ -186,6 +186,17 @@ def test_a_reference_to_one_partition_is_refused() -> None:
     assert "refers to public.days_1, which is a part of public.days" in found
 
 
+def test_rows_that_are_looked_for_without_an_index_are_noted() -> None:
+    """With the statement that makes one; a reference that no row comes with needs none."""
+    schema = production()
+    bare = replace(schema, foreign_keys=tuple(replace(one, is_indexed=False) for one in schema.foreign_keys))
+    own = rules(guests={"where": "country = 'DE'"}, orders={"with": "public.guests"})
+    (found,) = [one for one in check(own, bare) if one.kind is FindingKind.SUBSET]
+    assert found.severity is Severity.NOTE
+    assert found.hint == "In production: CREATE INDEX CONCURRENTLY ON public.orders (guest);"
+    assert [one for one in check(own, schema) if one.kind is FindingKind.SUBSET] == []
+
+
 @given(st.sampled_from(["country = 'DE'", "country = 'FR'"]), st.booleans())
 def test_another_choice_is_another_subset_for_all(where: str, comes: bool) -> None:
     """Each table of it has other rows then; what takes no part has not."""
