@@ -2,8 +2,9 @@
 
 A sample is seen by the suggestion and the check only; nothing of it is kept or shown. ``few_rows`` is for the preview,
 which shows them to the person at the terminal. Random pages are read where a table is large
-(TABLESAMPLE), its first rows where it is small. More rows are read than are sampled: of the rest, the longest texts and
-those that came only once are sampled too, for what is rare is what a share does not show. Each table has a time limit;
+(TABLESAMPLE), its first rows where it is small. More rows are read than are sampled: of the rest, the longest texts,
+those that came only once, and those with the marks of an address or a long number are sampled too, for what is rare is
+what a share does not show. Each table has a time limit;
 one that cannot be read in it, or not at all, is left out with a warning, and is then judged by names and types alone.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import AsyncGenerator, Collection, Iterable
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from capture import source
 from capture.model import Catalog, Column, ColumnName, Sequence, ServerFailed, Table, TableName, quote_identifier
@@ -33,6 +35,8 @@ _WIDEST_VALUE_BYTES: Final = 64 * 1024
 _READ_ROWS: Final = 10 * SAMPLE_ROWS
 _READ_BYTES: Final = 32 * 1024 * 1024
 _EXTREMES: Final = 50
+# What e-mail addresses, cards, accounts and numbers of people have, wherever they stand; a detector judges them later.
+_MARKS: Final = r"@[^@\s]+\.|[0-9][0-9 -]{8,}[0-9]|[A-Z]{2}[0-9]{2}[ A-Z0-9]{11,}"
 # Of these, the longest and the rarest values are no others than the rest.
 _EVEN_TYPES: Final = NUMBER | DATE | {"bool", "uuid"}
 
@@ -41,7 +45,8 @@ async def sample(
     address: SourceAddress, catalog: Catalog, report: Report
 ) -> tuple[dict[ColumnName, list[bytes]], Overlaps]:
     """The values, without NULLs, of ``SAMPLE_ROWS`` rows of every table that has so many, else of all its
-    rows; of texts also up to a hundred that are long or rare. What texts have in common is told of all that was read.
+    rows; of texts also up to a hundred and fifty that are long, rare, or marked. What texts have in common is told of
+    all that was read.
 
     Raises ``ServerFailed`` when production cannot be reached.
     """
@@ -161,8 +166,11 @@ def _pick(values: pa.BinaryArray, column: Column) -> list[bytes]:
     times = Counter(values.drop_null().to_pylist())
     longest = sorted(times, key=len)[-_EXTREMES:]
     rarest = [value for value, number in times.items() if number == 1][:: max(1, len(times) // _EXTREMES)]
+    marked = values.filter(pc.match_substring_regex(values, _MARKS)).to_pylist()
+    marked = list(dict.fromkeys(marked))[:: max(1, len(marked) // _EXTREMES)][:_EXTREMES]
     seen = set(picked)
-    return [*picked, *(value for value in dict.fromkeys([*longest, *rarest[:_EXTREMES]]) if value not in seen)]
+    extremes = dict.fromkeys([*longest, *rarest[:_EXTREMES], *marked])
+    return [*picked, *(value for value in extremes if value not in seen)]
 
 
 def _spread(count: int) -> list[int]:

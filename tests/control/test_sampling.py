@@ -122,3 +122,18 @@ async def test_what_columns_share_is_told_of_all_rows_that_were_read(database: D
     (group,) = overlaps.groups([called, sender, ColumnName.parse("public.large.word")])
     assert group.columns == {called: (1000, 9000), sender: (1000, 1000)}
     assert (await sample(address, catalog, QuietReport()))[0] == samples
+
+
+@pytest.mark.parametrize("hidden", ["4111 1111 1111 1111", "DE89370400440532013000", "g@x.example", "078-05-1120"])
+async def test_what_has_the_marks_of_a_person_is_sampled_too(database: Database, hidden: str) -> None:
+    """One number or address among thousands of texts that are all different, and most of them longer."""
+    database.execute(
+        "CREATE TABLE words (word text)",
+        "INSERT INTO words SELECT 'a text that is quite long ' || n FROM generate_series(1, 4321) n",
+        f"INSERT INTO words VALUES ('see {hidden}')",
+        "INSERT INTO words SELECT 'a text that is quite long ' || n FROM generate_series(5000, 8000) n",
+        "ANALYZE",
+    )
+    address = SourceAddress.parse(database.url)
+    samples, _ = await sample(address, await _catalog(address), QuietReport())
+    assert f"see {hidden}".encode() in samples[ColumnName.parse("public.words.word")]
