@@ -253,6 +253,20 @@ def test_a_bare_name_depends_on_its_table(tmp_path: Path, named: str) -> None:
     assert rule_for(tmp_path, "name text", named=named).mask == ("name.full" if named == "public.guests" else "keep")
 
 
+@pytest.mark.parametrize(("named", "mask"), [("ship_address", "null"), ("dimensions", "keep")])
+def test_a_composite_type_is_what_its_column_is_called(tmp_path: Path, named: str, mask: str) -> None:
+    """The parts of its text are not taken apart, so that its name counts."""
+    of = catalog(table("public.parcels", f"{named} triple"))
+    (parcels,) = of.tables.values()
+    shape = replace(parcels.columns[0], kind="c")
+    rules, _ = proposed(
+        tmp_path,
+        replace(of, tables={parcels.name: replace(parcels, columns=(shape,))}),
+        {f"public.parcels.{named}": [b"(1,%d,2)" % n for n in range(200)]},
+    )
+    assert rules.tables[parcels.name].columns[named].mask == mask
+
+
 @pytest.mark.parametrize(("named", "mask"), [("public.film_vectors", "keep"), ("public.guests", "todo")])
 def test_vectors_of_things_stay(tmp_path: Path, named: str, mask: str) -> None:
     """The vector of a film tells of the film, that of a guest may be a face."""

@@ -420,7 +420,8 @@ class _Suggester:
                 return Verdict(category, f"name: {category}") if category is Category.SECRET else Verdict(Call.KEEP)
             case "":
                 # A composite type: what it holds is seen in its text only.
-                return Verdict(Call.KEEP, str(profile)) if not profile.hits and not setting.personal else _HIDDEN
+                is_plain = not profile.hits and not setting.personal and category in {None, *NEUTRAL}
+                return Verdict(Call.KEEP, str(profile)) if is_plain else _HIDDEN
             case "vector" | "halfvec" | "sparsevec" if setting.of_things and not setting.personal:
                 return Verdict(Call.KEEP, "it describes a thing")
             case _:
