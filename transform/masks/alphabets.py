@@ -25,8 +25,10 @@ from transform.encodings import codec_of
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 
-# A letter's number in its alphabet is written in up to three digits of at most this radix, one for each byte but one.
+# A letter's number in its alphabet is written in up to three digits of this radix, the highest of them of a smaller one;
+# each has one of the letter's last bytes for its place.
 MOST_RADIX: Final = 64
+_DIGIT_BITS: Final = 6
 _UNICODE: Final = unicodedata.ucd_3_2_0
 # Ideographs end here; what follows is not for writing.
 _END: Final = 0x32400
@@ -128,7 +130,8 @@ def _is_pair(capital: str, small: str, codec: str) -> bool:
 
 
 def _cuts(size: int) -> Iterator[tuple[int, int, int]]:
-    """Radixes of the alphabets that so many letters are cut into; none is small if it need not be."""
+    """Radixes of the alphabets that so many letters are cut into, all but the last the largest; no alphabet is small if
+    it need not be."""
     while size:
         if size >= MOST_RADIX**2:
             cut = MOST_RADIX, MOST_RADIX, min(size // MOST_RADIX**2, MOST_RADIX)
@@ -168,27 +171,27 @@ class Letters:
         within = np.flatnonzero(points < _END)
         found = np.zeros(len(points), dtype=np.int64)
         found[within] = self._table.alphabet[points[within]]
-        self._starts, self._points, self._alphabets = (part[found > 0] for part in (starts, points, found))
+        moving = np.flatnonzero(found)
+        self._starts, self._alphabets = starts[moving], found[moving]
         self._lengths = _LENGTH[data[self._starts]]
-        number = self._table.number[self._points].astype(np.int64)
         radixes = self._table.radixes[self._alphabets]
-        places, digits = [], []
+        number = self._table.number[points[moving]]
+        # Of each byte, the digit that it stands for, and its radix; 0 for those that stand for none.
+        radix, digits = np.zeros_like(data), np.zeros_like(data)
+        # For each digit, the letters that have it, and where it stands.
+        self._turns: list[tuple[Numbers, Numbers]] = []
+        rows = np.arange(len(moving))
         for turn in range(radixes.shape[1]):
-            radix = radixes[:, turn]
-            number, digit = np.divmod(number, radix)
-            places.append(np.where(radix > 1, self._starts + self._lengths - 1 - turn, -1))
-            digits.append(digit)
-        self._lone = high[_lone(data, high, ends) & ~covered]
+            rows = rows[radixes[rows, turn] > 1]
+            places = self._starts[rows] + self._lengths[rows] - 1 - turn
+            radix[places], digits[places] = radixes[rows, turn], number[rows] >> _DIGIT_BITS * turn & MOST_RADIX - 1
+            self._turns.append((rows, places))
+        self._lone = high[_lone(data, high, ends) & ~covered] if not covered.all() else high[:0]
         self._kinds = data[self._lone] & 0xC0
-        every = np.concatenate([*places, self._lone])
-        used = np.flatnonzero(every >= 0)
-        order = used[np.argsort(every[used])]
-        self.places: Numbers = every[order]
-        self._digits: Bytes = np.concatenate([*digits, data[self._lone] & 0x3F])[order].astype(np.uint8)
-        lone = np.full(len(self._lone), MOST_RADIX, dtype=np.uint8)
-        self.radix: Bytes = np.concatenate([radixes.T.reshape(-1), lone])[order]
-        self._order = order
-        self._count = len(every)
+        radix[self._lone], digits[self._lone] = MOST_RADIX, data[self._lone] & 0x3F
+        self.places: Numbers = np.flatnonzero(radix)
+        self.radix: Bytes = radix[self.places]
+        self._digits = digits[self.places]
 
     def lay(self, data: Bytes) -> None:
         """Let the digits stand for the letters."""
@@ -196,22 +199,20 @@ class Letters:
 
     def write(self, data: Bytes) -> None:
         """Let letters stand for the digits."""
-        laid = np.zeros(self._count, dtype=np.int64)
-        laid[self._order] = data[self.places]
-        count = len(self._starts)
-        radixes = self._table.radixes[self._alphabets].astype(np.int64)
-        number = np.zeros(count, dtype=np.int64)
-        for turn in range(radixes.shape[1] - 1, -1, -1):
-            number = number * radixes[:, turn] + laid[turn * count : (turn + 1) * count]
-        points = self._table.letters[self._table.starts[self._alphabets] + number].astype(np.int64)
+        number = np.zeros(len(self._starts), dtype=np.int64)
+        for turn, (rows, places) in enumerate(self._turns):
+            number[rows] |= data[places].astype(np.int64) << _DIGIT_BITS * turn
+        points = self._table.letters[self._table.starts[self._alphabets] + number]
         for size in range(2, _MOST_BYTES + 1):
             rows = np.flatnonzero(self._lengths == size)
-            left = points[rows]
+            if not rows.size:
+                continue
+            starts, left = self._starts[rows], points[rows]
             for place in range(size - 1, 0, -1):
-                data[self._starts[rows] + place] = 0x80 | left & 0x3F
+                data[starts + place] = 0x80 | left & 0x3F
                 left = left >> 6
-            data[self._starts[rows]] = (0xF00 >> size & 0xFF) | left
-        data[self._lone] = self._kinds | laid[self._count - len(self._lone) :].astype(np.uint8)
+            data[starts] = (0xF00 >> size & 0xFF) | left
+        data[self._lone] = self._kinds | data[self._lone]
 
 
 def _read(data: Bytes, high: Numbers, ends: Numbers) -> tuple[Numbers, Numbers, npt.NDArray[np.bool_]]:
@@ -229,8 +230,8 @@ def _read(data: Bytes, high: Numbers, ends: Numbers) -> tuple[Numbers, Numbers, 
     starts, points, lengths, leads = starts[well], points[well], lengths[well], leads[well]
     # A character's bytes follow each other, here too.
     covered = np.zeros(len(high) + 1, dtype=np.int64)
-    np.add.at(covered, leads, 1)
-    np.add.at(covered, leads + lengths, -1)
+    covered[leads] += 1
+    covered[leads + lengths] -= 1
     return starts, points, np.cumsum(covered)[:-1] > 0
 
 
