@@ -56,9 +56,9 @@ class Conflict:
 class Domain:
     """Columns that share a mask. ``rule`` is None while none of them is decided.
 
-    What fits all of them: ``width`` is that of the widest integers, in bits, and ``max_length`` a length in characters.
-    ``ignores_case`` tells that one of them is citext. ``decided`` are the columns that have the rule or refer to one
-    that has; to be referred to decides nothing.
+    What fits all of them: ``width`` is that of the widest integers, in bits, and ``max_length`` a length in characters,
+    in bytes where one of them is of the type name (``counts_bytes``). ``ignores_case`` tells that one is citext.
+    ``decided`` are the columns that have the rule or refer to one that has; to be referred to decides nothing.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Domain:
     rule: Placed | None
     width: int
     max_length: int | None
+    counts_bytes: bool
     ignores_case: bool
     decided: frozenset[ColumnName]
     conflicts: tuple[Conflict, ...] = ()
@@ -175,6 +176,7 @@ def _domain(
         rule=placed[0][1] if placed else None,
         width=min((bits for column in columns if (bits := integer_width(shapes[column]))), default=64),
         max_length=min((n for column in columns if (n := _room(shapes[column])) is not None), default=None),
+        counts_bytes=any(shapes[column].base_type == "name" for column in columns),
         ignores_case=any(shapes[column].base_type == "citext" for column in columns),
         decided=_referring(neighbours, {column for column, _ in placed}),
         conflicts=tuple(conflicts),

@@ -190,7 +190,9 @@ class _Keys:
 def domain_shape(decision: Decision) -> Column:
     """The column's element as the mask is to see it: with what all columns of the domain have room for."""
     shape, domain = decision.shape, decision.domain
-    base_type = _CITEXT if domain.ignores_case and shape.base_type in TEXT else shape.base_type
+    base_type = shape.base_type
+    if base_type in TEXT and (domain.ignores_case or domain.counts_bytes):
+        base_type = _CITEXT if domain.ignores_case else "name"
     return replace(shape, is_array=False, max_length=domain.max_length, base_type=base_type)
 
 

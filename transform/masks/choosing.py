@@ -38,7 +38,9 @@ _BASE32: Final = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
 
 def room(column: Column) -> int | None:
     """How many characters fit into a text column (bytes, for the type ``name``); None if there is no limit."""
-    return _NAME_LENGTH if column.base_type == "name" else column.max_length
+    if column.base_type != "name":
+        return column.max_length
+    return _NAME_LENGTH if column.max_length is None else min(column.max_length, _NAME_LENGTH)
 
 
 # ---------------------------------------------------------------------------------------- from tags to pieces
