@@ -310,7 +310,9 @@ class _Resync:
                     rows = await self._exchange(cut, plan, tables, into)
             finally:
                 await cut.close()
-                await hold.lift(holder)
+                # Where its session is lost, so is the hold, and what ended us says more.
+                with contextlib.suppress(ServerFailed):
+                    await hold.lift(holder)
             return cut.lsn, rows, time.monotonic() - began
 
     async def _copy_whole(
