@@ -7,13 +7,13 @@ import contextlib
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, Interrupted, Lsn, Table, TableName
+from capture.model import Catalog, Interrupted, Lsn, ServerFailed, Table, TableName
 from capture.publications import published_as
 from capture.replication import ReplicationSession, Slot
 from capture.snapshot import read_files
@@ -88,6 +88,21 @@ class Cut:
     async def close(self) -> None:
         """Let production forget the snapshot."""
         await self.session.close()
+
+
+@contextlib.asynccontextmanager
+async def no_longer_than(max_age: timedelta, taken: float, given_up: str) -> AsyncIterator[None]:
+    """What needs a snapshot that was ``taken`` then (on the monotonic clock, in seconds), for no longer than production
+    may bear it, whatever it waits for. Raises ``ServerFailed``, which says what was ``given_up``."""
+    try:
+        async with asyncio.timeout(taken + max_age.total_seconds() - time.monotonic()):
+            yield
+    except TimeoutError:
+        raise ServerFailed(
+            f"the snapshot grew older than snapshot.max_age ({max_age}), and production comes first: {given_up}.",
+            hint="Raise snapshot.max_age or snapshot.workers, or do it when production is quieter and the stream has "
+            "caught up.",
+        ) from None
 
 
 def fingerprint(catalog: Catalog) -> str:

@@ -9,11 +9,11 @@ replacing. Then it begins anew with the new rules; where none runs, the other ta
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import tempfile
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,7 @@ from capture.snapshot import Chunk, TableRewritten, plan_chunks, read_chunk, rea
 from capture.source import SourceConnection, identity
 from capture.touched import Followed, SlotReader, Touched
 from control.copies import changes, check_copy, clone_again, followed, no_copy, refuse_unknown_rows
-from control.cut import Cut, fingerprint, temporary_cut
+from control.cut import Cut, fingerprint, no_longer_than, temporary_cut
 from control.holding import bring_to
 from control.membership import Membership, Sieve, find_members
 from control.project import Project, database_identity
@@ -252,20 +252,9 @@ class _Resync:
                 async for chunk in results:
                     advance(chunk.bytes)
 
-    @contextlib.asynccontextmanager
-    async def _bounded(self, cut: Cut) -> AsyncIterator[None]:
-        """What needs the cut's snapshot, for no longer than production may bear it, whatever it waits for."""
+    def _bounded(self, cut: Cut) -> AbstractAsyncContextManager[None]:
         max_age = self._project.settings.snapshot.max_age
-        try:
-            async with asyncio.timeout(cut.remaining(max_age)):
-                yield
-        except TimeoutError:
-            raise ServerFailed(
-                f"the snapshot grew older than snapshot.max_age ({max_age}), and production comes first: the tables "
-                "were not copied again.",
-                hint="Raise snapshot.max_age or snapshot.workers, or do it when production is quieter and the stream "
-                "has caught up.",
-            ) from None
+        return no_longer_than(max_age, cut.taken, "the tables were not copied again")
 
     def _followed(self, table: Table, unfollowed: Collection[str]) -> Followed:
         shape = TableShape.of(table, frozenset())

@@ -2,7 +2,8 @@
 
 Production is read in the exported snapshot of a slot that lives for this command only, so its LSN is known exactly.
 The copy is held at that LSN (a running stream stands there for a moment; otherwise one runs up to it here), its
-snapshot is taken, and the hold is lifted: the comparison costs the stream nothing.
+snapshot is taken, and the hold is lifted: the comparison costs the stream nothing. Production's snapshot lives no
+longer than ``snapshot.max_age``.
 
 Rows are compared by keyed 128-bit digests of their whole text, summed per bucket, chunk by chunk on both sides at
 once: no order, no index, bounded memory, and tables without a key work too. Only buckets that differ are read again,
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +26,7 @@ from capture.replication import ReplicationSession, Slot
 from capture.snapshot import Chunk, plan_chunks
 from capture.source import identity
 from control.copies import check_copy, followed, no_copy
-from control.cut import temporary_slot
+from control.cut import no_longer_than, temporary_slot
 from control.digests import Differences, Digest, DigestJob, Side, find_differences
 from control.holding import bring_to
 from control.membership import Membership, find_members
@@ -133,16 +135,18 @@ async def _both_at_one_lsn(
     async with holder:
         async with hold.closed_gate(holder):
             slot = await temporary_slot(session, "verify")
+            taken = time.monotonic()
             if state.slot is not None:
                 await hold.set_hold(holder, hold.Held(slot.consistent_point, slot.snapshot))
-        if state.slot is not None:
-            await bring_to(project, holder, slot.consistent_point, accept_writable_role=accept_writable_role)
-        await fetch(connection, "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        exported = await fetch(connection, "SELECT pg_export_snapshot()")
-        at = await progress.read(connection)
-        await hold.lift(holder)
-    yield slot, exported[0][0], at.applied_lsn if at is not None else None
-    await fetch(connection, "ROLLBACK")
+        async with no_longer_than(project.settings.snapshot.max_age, taken, "the copy was not verified"):
+            if state.slot is not None:
+                await bring_to(project, holder, slot.consistent_point, accept_writable_role=accept_writable_role)
+            await fetch(connection, "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            exported = await fetch(connection, "SELECT pg_export_snapshot()")
+            at = await progress.read(connection)
+            await hold.lift(holder)
+            yield slot, exported[0][0], at.applied_lsn if at is not None else None
+            await fetch(connection, "ROLLBACK")
 
 
 async def _target_sizes(connection: Connection) -> dict[TableName, tuple[int, int]]:

@@ -199,21 +199,23 @@ async def test_a_table_that_somebody_locked(copy: Project) -> None:
     assert (await copy.succeed("verify", "--target", "test", "--json")).json["equal"] is True
 
 
-async def test_a_stream_that_does_not_come_to_where_it_is_held(copy: Project) -> None:
+@pytest.mark.parametrize("command", [("clone", "--resync"), ("verify",)], ids=["a re-copy", "verify"])
+async def test_a_stream_that_does_not_come_to_where_it_is_held(copy: Project, command: tuple[str, ...]) -> None:
     """Production's snapshot is waited with for as long as it may live, and no longer."""
     stream = copy.start("stream", "--target", "test")
     await copy.until_streaming()
-    copy.replace("rules.yaml", "memo: text.lorem", "memo: redact")
+    if "--resync" in command:
+        copy.replace("rules.yaml", "memo: text.lorem", "memo: redact")
     copy.replace("tezcat.yaml", "max_age: 1h", "max_age: 5s")
     os.kill(stream.process.pid, signal.SIGSTOP)
     try:
-        refused = await copy.run("clone", "--resync", "--target", "test")
+        refused = await copy.run(*command, "--target", "test")
     finally:
         os.kill(stream.process.pid, signal.SIGCONT)
     assert refused.code == 4, str(refused)
     assert "snapshot.max_age" in refused.err
     copy.replace("tezcat.yaml", "max_age: 5s", "max_age: 1h")
-    await copy.succeed("clone", "--resync", "--target", "test")
+    await copy.succeed(*command, "--target", "test")
     await _assert_followed(copy, stream)
 
 

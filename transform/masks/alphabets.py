@@ -25,8 +25,8 @@ from transform.encodings import codec_of
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 
-# A letter's number in its alphabet is written in up to three digits of this radix, the highest of a smaller one. Each has
-# one of the letter's last bytes for its place.
+# A letter's number in its alphabet is written in up to three digits of this radix, the highest of a smaller one. Each
+# has one of the letter's last bytes for its place.
 MOST_RADIX: Final = 64
 _DIGIT_BITS: Final = 6
 _UNICODE: Final = unicodedata.ucd_3_2_0
