@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -135,7 +136,8 @@ def validate(document: Document, model: type[ModelT]) -> ModelT:
         return model.model_validate(document.data)
     except ValidationError as error:
         findings = error.errors(include_url=False, include_input=False)
-    lines = _unique(_explain(document, finding) for finding in findings)
+    known = set(_keys(model))
+    lines = _unique(_explain(document, finding, known) for finding in findings)
     shown = lines[:_ERRORS_SHOWN]
     if len(lines) > len(shown):
         shown.append(f"and {len(lines) - len(shown)} more errors.")
@@ -173,8 +175,21 @@ def in_words(finding: Any) -> str:
             return re.sub(r"^Input ", "it ", message)
 
 
-def _explain(document: Document, finding: Any) -> str:
-    """One pydantic error with its place."""
+def _keys(model: type[BaseModel]) -> Iterator[str]:
+    """All keys that a document may have, at whatever place."""
+    waiting: list[Any] = [model]
+    seen: set[Any] = set()
+    while waiting:
+        kind = waiting.pop()
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in seen:
+            seen.add(kind)
+            yield from (field.alias or name for name, field in kind.model_fields.items())
+            waiting += [field.annotation for field in kind.model_fields.values()]
+        waiting += get_args(kind)
+
+
+def _explain(document: Document, finding: Any, known: set[str]) -> str:
+    """One pydantic error with its place; ``known`` are the keys that a misspelt one may be meant to be."""
     place = tuple(finding["loc"])
     where, dotted = document.at(place), document.dotted(place)
     message = in_words(finding)
@@ -183,7 +198,8 @@ def _explain(document: Document, finding: Any) -> str:
             inside = f" in {dotted}" if dotted else ""
             return f"{where}: {place[-1]} {message}{inside}."
         case "extra_forbidden":
-            return f"{where}: {dotted} {message}."
+            near = get_close_matches(str(place[-1]), known, n=1)
+            return f"{where}: {dotted} {message}.{f' Did you mean {near[0]}?' if near else ''}"
         case _:
             return f"{where}: {dotted}: {message}." if dotted else f"{where}: {message}."
 

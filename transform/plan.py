@@ -166,6 +166,10 @@ class TableImages:
         self._plans = plans
         self._columns = columns
 
+    def knows(self, table: TableName) -> bool:
+        """Whether production has the table."""
+        return table in self._columns
+
     def image_masks(self, table: TableName) -> ImageMasks | None:
         """The masks (None for keep) and shapes of a table's columns by name; None if none of its rows are copied.
 

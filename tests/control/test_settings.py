@@ -126,7 +126,7 @@ def test_nothing_shows_a_password(settings: Settings) -> None:
         (GOOD + "snapshot: {workers: 0}\n", "5:", "greater than or equal to 1"),
         (GOOD + "snapshot: {chunk_bytes: 64 parsecs}\n", "5:", "like 64MiB"),
         (GOOD + "snapshot: {max_age: soon}\n", "5:", "like 1h"),
-        (GOOD + "pubication: x\n", "5:1", "pubication is not known here"),
+        (GOOD + "pubication: x\n", "5:1", "pubication is not known here. Did you mean publication?"),
         (GOOD.replace("type: test", "type: staging"), "3:", "'production', 'test', 'training' or 'development'"),
         (GOOD.replace("env:PRODUCTION_URL", '"env:"'), "2:", "must follow env:"),
         (GOOD.replace("env:PRODUCTION_URL", "nonsense"), "2:", "connection string"),

@@ -104,6 +104,9 @@ LETTERS = TableName("public", "letters")
 class Tables:
     """A plan that knows two tables."""
 
+    def knows(self, table: TableName) -> bool:
+        return table in {GUESTS, LETTERS}
+
     def image_masks(self, table: TableName) -> Mapping[str, tuple[AnyMask | None, Column]] | None:
         return {GUESTS: COLUMNS, LETTERS: WITH_SIBLINGS}.get(table)
 
@@ -243,9 +246,11 @@ def test_a_time_keeps_its_offset() -> None:
 
 
 def test_a_table_is_written_as_schema_and_name() -> None:
-    """Anything else is the rules' mistake."""
+    """Anything else, and a table that is not there, is the rules' mistake."""
     with pytest.raises(ValidationError, match=r"schema\.table"):
         mask_kind("row_image").params.model_validate({"table": "guests"})
+    with pytest.raises(BadInput, match=r"no table public\.gests"):
+        row_image(table="public.gests")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,9 @@ Row: TypeAlias = Mapping[bytes, tuple[int, bytes]]
 class ImageTables(Protocol):
     """Answers for all tables of a plan; ``Build.tables`` is one."""
 
+    def knows(self, table: TableName) -> bool:
+        """Whether production has the table."""
+
     def image_masks(self, table: TableName) -> ImageMasks | None:
         """Masks and shapes of a table's columns by name. None if the table is unknown or none of its rows are copied.
         A column that is left out is scrambled."""

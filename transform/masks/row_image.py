@@ -212,6 +212,10 @@ def _named_by(params: RowImageParams, build: Build) -> tuple[str | None, str | N
 
 def _build_row_image(params: RowImageParams, build: Build) -> RowMask:
     table = None if params.table is None else TableName.parse(params.table)
+    if table is not None and build.tables is not None and not build.tables.knows(table):
+        raise BadInput(
+            f"production has no table {table}.", hint="Check its name; rows of a table that is gone are masked by json."
+        )
     named_by = (None, None) if table is not None else _named_by(params, build)
     return RowImage(build.prf, build.tables, table, named_by, base_type=build.column.base_type, encoding=build.encoding)
 

@@ -28,7 +28,7 @@ GONE: Final = "# Rules left away, because no table that is copied has what they 
 Place: TypeAlias = ColumnName | TableName | str
 
 _BEGINS: Final = re.compile(r"(?:^|(?<=[ \t]))#")
-_EVIDENCE: Final = re.compile(r"\d/\d|: \d+%$")
+_EVIDENCE: Final = re.compile(r"\d/\d|: \d+%$|\d distinct in \d|^# no(?:t sampled| values)$")
 END: Final = ""
 
 
