@@ -38,6 +38,7 @@ PARAMS: dict[str, list[dict[str, Any]]] = {
     "json": [{}, {"paths": {"$.name": "name.full", "$..email": "email"}}],
     "row_image": [{"table": "public.people"}, {}],
     "name.full": [{}, {"preserve_format": True}, {"locale": "ja_JP"}, {"locale": {"column": "country"}}],
+    "email": [{}, {"preserve_format": True}],
     "phone": [{}, {"preserve_format": True}, {"locale": {"column": "country"}}],
     "username": [{}, {"locale": {"column": "country"}}],
     "gender": [{}, {"locale": {"column": "country"}}],

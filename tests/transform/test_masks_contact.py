@@ -31,11 +31,12 @@ anything = st.sampled_from(AWKWARD_TEXTS) | st.text(max_size=30).map(str.encode)
 # ------------------------------------------------------------------------------------------------------- email
 
 
+@pytest.mark.parametrize("preserve_format", [False, True])
 @MANY_RUNS
 @given(st.lists(emails | anything, max_size=12), st.sampled_from(["text", "citext"]))
-def test_emails_depend_on_the_value_only(values: list[bytes | None], base_type: str) -> None:
+def test_emails_depend_on_the_value_only(preserve_format: bool, values: list[bytes | None], base_type: str) -> None:
     """An address masks alike alone, in a batch, in any order."""
-    assert_function_of_the_value(mask_of("email", column_of(base_type)), values)
+    assert_function_of_the_value(mask_of("email", column_of(base_type), preserve_format=preserve_format), values)
 
 
 @given(emails)
@@ -56,11 +57,49 @@ def test_emails_do_not_meet() -> None:
     assert uniqueness_of("email") is Uniqueness.TAGGED
 
 
-def test_case_tells_text_apart_but_not_citext() -> None:
+@given(emails)
+def test_emails_keep_their_form_where_asked(value: bytes) -> None:
+    """Each letter is one of its case, each digit a digit, and the rest stays; no one has the domain that follows."""
+    (out,) = masked(mask_of("email", preserve_format=True), [value])
+    assert out is not None
+    if re.search(rb"['\"\[]", value):  # quoted, or an address of numbers
+        assert ADDRESS.fullmatch(out)
+    else:
+        kinds = [re.sub(rb"[0-9]", b"0", re.sub(rb"[A-Z]", b"A", re.sub(rb"[a-z]", b"a", one))) for one in (value, out)]
+        assert kinds[1] == kinds[0] + b".aaaa"
+        assert out.endswith(b".test")
+
+
+def test_emails_of_one_form_do_not_meet() -> None:
+    """Permuted, in whatever part they differ; also those that stand at a domain of the rules."""
+    values = [
+        b"guest%d@%s%s" % (n, at, last) for n in range(30_000) for at in (b"inn", b"pub") for last in (b".de", b".fr")
+    ]
+    values += [b"no address %d" % n for n in range(1_000)]
+    for params in ({}, {"domain": "example.com"}):
+        assert_injective(values, masked(mask_of("email", preserve_format=True, **params), [*values]))
+    assert uniqueness_of("email", preserve_format=True) is Uniqueness.INJECTIVE
+
+
+def test_emails_without_room_for_more_are_made_of_a_tag() -> None:
+    """A column's length holds, and what is no address gets one."""
+    column = column_of("varchar", max_length=32)
+    values: list[bytes | None] = [b"a@b.de", b"x" * 26 + b"@b.de", b"n/a", "jörg@bücher.example".encode(), b"", None]
+    short, long, word, beyond, empty, null = masked(mask_of("email", column, preserve_format=True), values)
+    assert short is not None
+    assert re.fullmatch(rb"[a-z]@[a-z]\.[a-z]{2}\.test", short)
+    assert all(ADDRESS.fullmatch(each or b"") and len(each or b"") <= 32 for each in (long, word))
+    assert re.fullmatch(r"\w{4}@\w{6}\.\w{7}\.test", (beyond or b"").decode())
+    assert (empty, null) == (b"", None)
+
+
+@pytest.mark.parametrize("preserve_format", [False, True])
+def test_case_tells_text_apart_but_not_citext(preserve_format: bool) -> None:
     """Addresses that differ in case only are equal where the database holds them equal."""
     values: list[bytes | None] = [b"Anna@Example.com", b"anna@example.com"]
-    assert len(set(masked(mask_of("email"), values))) == 2
-    assert len(set(masked(mask_of("email", column_of("citext")), values))) == 1
+    assert len(set(masked(mask_of("email", preserve_format=preserve_format), values))) == 2
+    folded = masked(mask_of("email", column_of("citext"), preserve_format=preserve_format), values)
+    assert len({(value or b"").lower() for value in folded}) == 1
 
 
 @given(st.integers(25, 60), st.booleans())

@@ -36,16 +36,25 @@ from transform.masks.words import FIRST, LAST, Words, ending, numbers
 # 65 bits of the tag; two addresses meet with negligible odds.
 _TAG: Final = 13
 _RESERVED: Final = ("example.com", "example.net", "example.org")  # RFC 2606
+_LAST_PART: Final = "test"
+# Without signs that would put what follows outside of the address.
+_ADDRESS: Final = r"""^[^@\s<>(),;:"'\[\]\\]+@[^@\s<>(),;:"'\[\]\\]+$"""
 _RESERVED_SUFFIX: Final = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+(example|test|invalid)")
 
 
 class EmailParams(LocaleParams):
-    """Where the mail would go, and of which locale the words are."""
+    """Where the mail would go, of which locale the words are, and whether the original's form is kept."""
 
     domain: str | None = Field(
         default=None,
         description="The mail domain of every address, which must be reserved; without it one of example.com, .net and "
         ".org is picked.",
+    )
+
+    preserve_format: bool = Field(
+        default=False,
+        description="Keep length, case and punctuation of both parts, and permute their letters and digits; `domain`, "
+        "or test, follows as the last part.",
     )
 
     @field_validator("domain")
@@ -98,6 +107,31 @@ class Email(Localised):
         return fixed_width(end) if self._words is None else join(self._words.write(tags, which), fixed_width(end))
 
 
+class FormedEmail(Mask):
+    """``wkxqp.zh@mvze.qjr.test``: letters and digits are permuted, and a reserved domain follows. What is no address,
+    or has no room for more, gets an ``other`` one."""
+
+    def __init__(self, prf: Prf, column: Column, params: EmailParams, encoding: str, other: Email) -> None:
+        self._prf = prf
+        self._room = room(column)
+        self._end = f".{params.domain or _LAST_PART}".encode()
+        self._encoding = encoding
+        self._other = other
+
+    def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
+        characters = Characters(values, self._encoding)
+        characters.permute(self._prf)
+        made = pc.binary_join_element_wise(characters.column(), self._end, b"")
+        keeps = pc.match_substring_regex(values, _ADDRESS)
+        if self._room is not None:
+            # In bytes, so that it hangs on no encoding; some of more might do.
+            keeps = pc.and_(keeps, pc.less_equal(pc.binary_length(made), self._room))
+        others = pc.invert(keeps).fill_null(False)
+        if not pc.any(others).as_py():
+            return made
+        return pc.replace_with_mask(made, others, self._other.apply(values.filter(others)))
+
+
 def _build_email(params: EmailParams, build: Build) -> AnyMask:
     limit = room(build.column)
     # A shorter tag would do for a column that need not be unique, but an address without any is none.
@@ -109,14 +143,17 @@ def _build_email(params: EmailParams, build: Build) -> AnyMask:
             hint="Widen the column, or give the mask a shorter `domain`, such as a.test.",
         )
     locales = spoken(params, build)
-    return in_locales(Email(build.prf, build.column, params, locales), locales)
+    mask = Email(build.prf, build.column, params, locales)
+    if params.preserve_format:
+        return FormedEmail(build.prf, build.column, params, build.encoding, mask)
+    return in_locales(mask, locales)
 
 
 def _email_uniqueness(params: EmailParams, column: Column) -> Uniqueness:
     limit = room(column)
     if limit is not None and limit < _TAG + 1 + _domain_length(params):
         return Uniqueness.LOSSY
-    return Uniqueness.TAGGED
+    return Uniqueness.INJECTIVE if params.preserve_format else Uniqueness.TAGGED
 
 
 register(
@@ -128,13 +165,16 @@ register(
         params=EmailParams,
         build=_build_email,
         uniqueness=_email_uniqueness,
+        form=Form.ASKED,
         examples=(
             Example("grace@navy.mil"),
+            Example("Grace.Hopper2@navy.mil", {"preserve_format": True}),
             Example("grace@navy.mil", {"domain": "a.test"}),
             Example("grace@navy.mil", {"locale": "pt_BR"}),
         ),
         notes="Mail to a reserved domain reaches no one. The tag keeps addresses apart; where a column that is not "
-        "unique has no room for all of it, it is cut.",
+        "unique has no room for all of it, it is cut. With preserve_format, what is no address, or too long for one "
+        "more part, gets words and a tag all the same.",
     )
 )
 
