@@ -5,6 +5,6 @@ from __future__ import annotations
 from transform.masks.custom import Keyed
 
 
-def upper(values: list[str | None], keyed: Keyed) -> list[str | None]:
-    """Capitals."""
-    return [value and value.upper() for value in values]
+def backwards(values: list[str | None], keyed: Keyed) -> list[str | None]:
+    """The last letter first."""
+    return [value and value[::-1] for value in values]

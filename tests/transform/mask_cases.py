@@ -24,7 +24,7 @@ from transform.rules import Rules
 PARAMS: dict[str, list[dict[str, Any]]] = {
     "constant": [{"value": "7"}],
     "choice": [{"values": ["1", "2", "3"]}],
-    "custom": [{"function": "tests.transform.custom_masks:upper"}],
+    "custom": [{"function": "tests.transform.custom_masks:backwards", "types": ["text", "varchar", "bpchar", "int4"]}],
     "date.shift": [{"days": 30}],
     "date.truncate": [{"to": "month"}, {"to": "hour"}],
     "date.age_band": [{"width": 5}],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import sys
 from collections.abc import Iterator
@@ -109,3 +110,14 @@ def test_the_rules_locale_concerns_masks_that_speak_one(folder: Path) -> None:
         (folder / "rules.yaml").write_text(text)
         plans.append(plan(folder))
     assert changed(*plans) == {"a", "b", "s"}
+
+
+def test_what_is_no_code_of_the_project_is_not_imported_anew(folder: Path) -> None:
+    """Others have it already, and would have two of it."""
+    module = sys.modules["transform.masks.initials"] = importlib.import_module("transform.masks.initials")
+    first = own_code.find("transform.masks.initials:initials", folder)
+    write(folder, "own_masks_d", "def f(values, keyed): return ['x' for _ in values]")
+    plan(folder)
+    assert sys.modules["transform.masks.initials"] is module
+    assert own_code.find("transform.masks.initials:initials", folder) == first
+    assert first.digest != own_code.find("own_masks_d:f", folder).digest

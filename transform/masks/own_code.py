@@ -2,7 +2,8 @@
 
 A module is imported again when its file, or that of a module from the project's folder which it imports, says something
 else than when it was imported: a stream outlives many an edit. ``Code.digest`` tells two states of a function's code
-apart, in copies' identities and between processes. What is installed, other than the module itself, is no part of it.
+apart, in copies' identities and between processes. What is installed, other than the module itself, is no part of it,
+and stays in a process as it was when it was imported.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ Function: TypeAlias = Callable[..., list[Any]]
 
 _CUSTOM: Final = "custom"
 _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
+_OURS: Final = frozenset({"capture", "transform", "sink", "control"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,9 @@ class Code:
 @dataclass(frozen=True, slots=True)
 class _Imported:
     module: ModuleType = field(repr=False)
-    files: dict[str, Path]  # by the names of the module and of those that it is made of
+    files: dict[str, Path]  # of the project's folder, by the names of the modules; these are imported anew
     digests: dict[str, str]
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(repr(sorted(self.digests.items())).encode()).hexdigest()
+    digest: str
 
 
 _imported: Final[dict[tuple[str, Path | None], _Imported]] = {}
@@ -91,18 +90,21 @@ def _import(module_name: str, folder: Path | None) -> _Imported:
         module = importlib.import_module(module_name)
     finally:
         sys.dont_write_bytecode = writes_none
-    found = dict(_files({module_name, *(set(sys.modules) - before)}, module_name, folder))
-    return _Imported(module, found, _read(found))
+    files = dict(_files({module_name, *(set(sys.modules) - before)}, folder))
+    digests = _read(files)
+    made_of = digests
+    if module_name not in files and module.__file__ is not None:
+        made_of = digests | _read({module_name: Path(module.__file__)})
+    digest = hashlib.sha256(repr(sorted(made_of.items())).encode()).hexdigest()
+    return _Imported(module, files, digests, digest)
 
 
-def _files(names: set[str], own: str, folder: Path | None) -> Iterator[tuple[str, Path]]:
+def _files(names: set[str], folder: Path | None) -> Iterator[tuple[str, Path]]:
     for name in names:
         file = getattr(sys.modules.get(name), "__file__", None)
-        if file is None:
-            continue
-        path = Path(file)
-        if name == own or (folder is not None and _is_of(path, folder)):
-            yield name, path
+        is_ours = name.partition(".")[0] in _OURS
+        if file is not None and folder is not None and not is_ours and _is_of(Path(file), folder):
+            yield name, Path(file)
 
 
 def _is_of(path: Path, folder: Path) -> bool:
