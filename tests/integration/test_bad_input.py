@@ -277,37 +277,6 @@ async def test_table_published_with_updates_but_without_identity(
     assert_nothing_was_made(project)
 
 
-# --------------------------------------------------------------------------------------------- under a running copy
-
-
-async def test_rules_that_change_under_a_stream(copy: Project) -> None:
-    """A stream goes on with the rules that it began with, and refuses others when it must begin again."""
-    running = copy.start("stream", "--target", "test")
-    await _wait_for(lambda: copy.source.execute(_ACTIVE) == [(True,)])
-    copy.replace("rules.yaml", "passport: {mask: redact}", "passport: {mask: text.lorem}")
-    copy.source.execute(_CUT)
-    assert_explained(await running.wait(), 3, "rules have changed", "tezcat clone")
-
-
-async def test_key_that_changes_under_a_stream(copy: Project) -> None:
-    """The same for the key."""
-    running = copy.start("stream", "--target", "test")
-    await _wait_for(lambda: copy.source.execute(_ACTIVE) == [(True,)])
-    (copy.folder / "tezcat.key").write_text("6f" * 32)
-    copy.source.execute(_CUT)
-    assert_explained(await running.wait(), 3, "another key", "tezcat clone")
-
-
-_CUT = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'tezcat_test'"
-_ACTIVE = "SELECT active FROM pg_replication_slots WHERE slot_name = 'tezcat_test'"
-
-
-async def _wait_for(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not holds():  # noqa: ASYNC110 - it waits for a server
-            await asyncio.sleep(0.1)
-
-
 @pytest.mark.parametrize("command", [FOLLOW, ("verify", "--target", "test"), CLONE], ids=["stream", "verify", "clone"])
 async def test_copy_of_another_version(copy: Project, command: tuple[str, ...]) -> None:
     """A copy whose progress has another form is not touched; a clone asks first."""

@@ -111,14 +111,18 @@ async def test_another_epoch_is_seen_and_followed(copy: Project) -> None:
         ("rules.yaml", "memo: text.lorem", "memo: redact"),
         ("rules.yaml", "memo: text.lorem", "memo: {no mask"),
         ("tezcat.yaml", "type: test", "type: test\n    epoch: 2"),
+        ("tezcat.key", "", "6f" * 32),
     ],
-    ids=["other rules", "half written", "another epoch"],
+    ids=["other rules", "half written", "another epoch", "another key"],
 )
 async def test_a_stream_that_lost_a_connection_meanwhile(copy: Project, file: str, old: str, new: str) -> None:
     """It goes on by the rules and the key that it has, for the copy is of those still."""
     stream = copy.start("stream", "--target", "test")
     await copy.until_streaming()
-    copy.replace(file, old, new)
+    copy.replace(file, old or (copy.folder / file).read_text().strip(), new)
+    copy.source.execute(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'tezcat_test'"
+    )
     copy.target.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE application_name = 'tezcat stream' AND datname = current_database()"
@@ -135,6 +139,28 @@ async def test_a_stream_that_lost_a_connection_meanwhile(copy: Project, file: st
     else:
         await copy.succeed("clone", "--resync", "--target", "test")
     await _assert_followed(copy, stream)
+
+
+@pytest.mark.parametrize("command", ["stream", "verify"])
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        ("rules.yaml", "memo: text.lorem", "memo: redact", "the rules have changed since"),
+        ("own_masks.py", "'A'", "'B'", "the rules have changed since"),
+        ("tezcat.key", "", "6f" * 32, "masked with another key"),
+    ],
+    ids=["other rules", "other code", "another key"],
+)
+async def test_what_is_started_by_others_is_refused(
+    copy: Project, command: str, file: str, old: str, new: str, words: str
+) -> None:
+    """Old rows and new ones would be masked differently; the hint says how to go on."""
+    copy.replace(file, old or (copy.folder / file).read_text().strip(), new)
+    refused = await copy.run(command, "--target", "test")
+    assert refused.code == 3, str(refused)
+    said = " ".join(refused.err.split())
+    assert words in said
+    assert "tezcat clone --resync" in said
 
 
 @pytest.mark.parametrize(
