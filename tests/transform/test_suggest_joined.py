@@ -103,6 +103,13 @@ def test_a_decided_column_is_not_moved_into_a_domain(tmp_path: Path) -> None:
             {f"public.{name}.last_name": [b"Hopper", b"Lovelace", b"Turing"] for name in ("guests", "staff")},
             id="lossy masks join nothing",
         ),
+        pytest.param(
+            catalog(
+                table("public.guests", "city text", "postcode text"), table("public.stays", "city text", "zip text")
+            ),
+            {key: [b"%05d" % n for n in range(80331, 80399)] for key in ("public.guests.postcode", "public.stays.zip")},
+            id="parts of an address belong to their row",
+        ),
     ],
 )
 def test_what_does_not_join_is_no_domain(tmp_path: Path, of: Catalog, values: dict[str, list[bytes]]) -> None:

@@ -82,6 +82,8 @@ class Joined:
         if rule.mask in {KEEP, TODO} or shape.is_array or shape.base_type not in {*TEXT, "uuid"}:
             return False
         kind = MASKS[rule.mask]
+        if "group" in kind.params.model_fields:
+            return False  # to agree with the rest of its address matters more
         return kind.uniqueness(kind.params.model_validate(rule.params), shape) is not Uniqueness.LOSSY
 
     def _name(self, rule: DomainRule, domains: Mapping[str, JoinedDomain]) -> str:
