@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fix_catalog import catalog, table
+from fix_catalog import catalog, foreign_key, table
 
 from capture.model import Check, ColumnName
 from transform.suggest import free_text, suggest
@@ -335,3 +335,40 @@ def test_what_constraints_list_is_known() -> None:
     assert "gender: {mask: choice, values: [M, F], satisfies: [gender]}" in text
     assert "salary: {mask: number.within, min: 6.5, max: 200.0, satisfies: [salary]}" in text
     assert "birth_date: {mask: date.truncate, to: year, satisfies: [born]}" in text
+
+
+def test_addresses_are_of_the_country_that_their_row_keeps() -> None:
+    """Where most of its values are countries whose locales are known; each address by its own country."""
+    parts = ["street text", "city text", "country text", "ship_city text", "ship_zip text", "ship_country text"]
+    of = catalog(table("public.guests", "id int8 pk", *parts))
+    countries = {"country": [b"Germany", b"FR", b"Italy"] * 50, "ship_country": [b"Peru", b"Chile", b"Spain"] * 50}
+    samples = {ColumnName.parse(f"public.guests.{name}"): values for name, values in countries.items()}
+    text = suggest(of, samples, None)
+    assert "street: {mask: address.street, locale: {column: country}}  # name: street; countries: 100/150" in text
+    assert "city: {mask: address.city, locale: {column: country}}" in text
+    assert "ship_city: {mask: address.city, group: ship}" in text
+    assert "Germany" not in text
+
+
+def test_an_address_beside_its_town_is_a_street() -> None:
+    """Unless it is called a whole one, or the town is another address's."""
+    of = catalog(
+        table("public.guests", "address text", "full_address text", "city text"),
+        table("public.orders", "address text", "billing_city text", "billing_address text"),
+    )
+    text = suggest(of, {}, None)
+    assert "      address: address.street" in text
+    assert "full_address: address.full" in text
+    assert "      address: address.full" in text
+    assert "billing_address: {mask: address.street, group: billing}" in text
+
+
+def test_an_address_that_others_share_takes_no_countrys_locale() -> None:
+    """What must be masked alike in two tables cannot hang on the row of one."""
+    of = catalog(
+        table("public.towns", "city text pk", "country text"),
+        table("public.guests", "id int8 pk", "city text"),
+        foreign_keys=(foreign_key("public.guests(city)", "public.towns(city)"),),
+    )
+    samples = {ColumnName.parse("public.towns.country"): [b"Germany", b"France"] * 50}
+    assert "locale: {column" not in suggest(of, samples, None)

@@ -27,7 +27,7 @@ from transform.masks.base import DATE, DEFAULT_LOCALE, INTEGER, JSON, MASKS, NUM
 from transform.masks.locales import find
 from transform.plan import check
 from transform.rules import KEEP, NULL, TODO, ColumnRule, Rules
-from transform.suggest.addresses import group_addresses
+from transform.suggest.addresses import group_addresses, locate_addresses
 from transform.suggest.category import NEUTRAL, Category, held_by
 from transform.suggest.choice import Written, candidates, declared, formed, stands
 from transform.suggest.dictionaries import tells
@@ -92,7 +92,7 @@ def suggest(
     """
     known = existing if existing is not None else Rules(version=1)
     suggester = _Suggester(catalog, samples, known)
-    found = group_addresses(suggester.suggest())
+    found = locate_addresses(group_addresses(suggester.suggest()), catalog, samples)
     subjects = _subjects(catalog, known, found)
     if existing is None:
         known = known.model_copy(update={"locale": _locale(samples)})
