@@ -410,7 +410,7 @@ def test_masks_are_listed_and_explained() -> None:
     names = [each["name"] for each in json.loads(listed.output)]
     assert {"keep", "email", "id.pattern", "json", "custom"} <= set(names)
     one = json.loads(run("masks", "email", "--json").output)
-    assert one["keeps_apart"] == {"all its types": "tagged"}
+    assert one["keeps_apart"] == {"all its types": "tagged", "all its types, with preserve_format": "injective"}
     assert one["examples"][0]["masked"].endswith(("@example.com", "@example.net", "@example.org"))
     assert "reaches no one" in words(run("masks", "email").output)
     wrong = run("masks", "emial")

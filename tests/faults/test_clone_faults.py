@@ -260,6 +260,8 @@ async def test_a_clone_outlives_its_snapshot(project: Project) -> None:
         cloned = await clone.wait(240)
     assert cloned.code == 0, str(cloned)
     assert "chunks are there" in cloned.err, str(cloned)
+    # verify, too, holds a snapshot.
+    project.replace("tezcat.yaml", "max_age: 2s", "max_age: 1h")
     await project.assert_exact()
 
 
