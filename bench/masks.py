@@ -96,7 +96,7 @@ _CASES: Final[dict[str, tuple[_Case, ...]]] = {
         _Case("date", _date, {"to": "week"}),
         _Case("timestamptz", lambda n: f"{_date(n)} 10:11:12.5+00", {"to": "hour"}),
     ),
-    "email": (_Case(write=_mail),),
+    "email": (_Case(write=_mail), _Case(write=_mail, params={"preserve_format": True})),
     "gender": (_Case(write=lambda n: ("male", "female", "F")[n % 3]),),
     "financial": (_Case(write=_account), _Case("int8", str)),
     "financial.account": (_Case(write=_account), _Case("int8", lambda n: str(532_013_000 + n))),
@@ -160,7 +160,10 @@ _CASES: Final[dict[str, tuple[_Case, ...]]] = {
     "text.regex": (
         _Case(write=lambda n: f"Room {n}, Keller", params={"pattern": r"^Room (\d+),.*$", "replacement": r"Room \1"}),
     ),
-    "text.scramble": (_Case(write=_mail),),
+    "text.scramble": (
+        _Case(write=_mail),
+        _Case(write=lambda n: f"{chr(0x4E00 + n % 5000)}沢{chr(0x5000 + n % 4000)}子{n % 10}号室"),
+    ),
     "text.template": (
         _Case(write=_mail, params={"template": "{first_name}.{#}@example.com"}, row={"first_name": _plain}),
     ),
