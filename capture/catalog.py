@@ -44,13 +44,17 @@ SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relpe
  WHERE c.relkind IN ('r', 'p', 'f') AND {_OURS}
  ORDER BY n.nspname, c.relname"""
 
+# The identity columns of a table are those of its partitions too: since PostgreSQL 17 they say so themselves.
 _COLUMNS: Final = f"""
 SELECT a.attrelid::bigint, a.attname::text, a.attnum::int, a.atttypid::bigint, a.atttypmod,
-       format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef, a.attgenerated::text, a.attidentity::text,
+       format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef, a.attgenerated::text,
+       coalesce(r.attidentity, a.attidentity)::text AS identity,
        col_description(a.attrelid, a.attnum), pg_get_expr(d.adbin, d.adrelid), coalesce(l.collisdeterministic, true)
   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated <> ''
   LEFT JOIN pg_collation l ON l.oid = a.attcollation
+  LEFT JOIN pg_attribute r
+    ON c.relispartition AND r.attrelid = pg_partition_root(c.oid) AND r.attname = a.attname AND NOT r.attisdropped
  WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped AND {_OURS}
  ORDER BY a.attrelid, a.attnum"""
 

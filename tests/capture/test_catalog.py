@@ -75,6 +75,9 @@ CREATE TABLE public.logs_2025 PARTITION OF public.logs FOR VALUES FROM ('2025-01
 CREATE TABLE public.logs_2025_1 (who int, day date NOT NULL, id bigint NOT NULL);
 ALTER TABLE public.logs_2025 ATTACH PARTITION public.logs_2025_1 FOR VALUES IN (1);
 
+CREATE TABLE public.numbered (id int GENERATED ALWAYS AS IDENTITY, n int) PARTITION BY LIST (n);
+CREATE TABLE public.numbered_1 PARTITION OF public.numbered FOR VALUES IN (1);
+
 CREATE TABLE public.animals (id serial, name text);
 CREATE TABLE public.winged (wings int);
 CREATE TABLE public.birds (song text) INHERITS (public.animals, public.winged);
@@ -222,7 +225,7 @@ async def test_what_a_value_must_be_is_told(catalog: Catalog) -> None:
 async def test_partitioned_tables_say_by_what(catalog: Catalog) -> None:
     """Branches too; what is not divided has no key."""
     keys = {key.name: table.partition_key for key, table in catalog.tables.items() if table.partition_key}
-    assert keys == {"logs": "RANGE (day)", "logs_2025": "LIST (id)"}
+    assert keys == {"logs": "RANGE (day)", "logs_2025": "LIST (id)", "numbered": "LIST (n)"}
 
 
 async def test_later_servers_promise_more_and_less(
@@ -301,6 +304,8 @@ async def test_partitions_know_their_root_and_children_their_parents(catalog: Ca
     assert [column.name for column in tables[name("logs_2025_1")].columns] == ["who", "day", "id"]
     assert tables[name("birds")].inherits == (name("animals"), name("winged"))
     assert tables[name("logs_2025_1")].inherits == ()
+    # PostgreSQL 16 does not say so of the partition.
+    assert [column.identity for column in tables[name("numbered_1")].columns] == ["a", ""]
 
 
 async def test_what_no_copy_brings_is_told_with_its_reason(catalog: Catalog) -> None:
@@ -311,7 +316,8 @@ async def test_what_no_copy_brings_is_told_with_its_reason(catalog: Catalog) -> 
     }
     assert {str(table) for table in catalog.tables} == {
         '"Odd Schema"."Child"', "public.animals", "public.birds", "public.checked", "public.fed", "public.logs",
-        "public.logs_2025", "public.logs_2025_1", "public.parent", "public.quiet", "public.typed", "public.winged",
+        "public.logs_2025", "public.logs_2025_1", "public.numbered", "public.numbered_1", "public.parent",
+        "public.quiet", "public.typed", "public.winged",
     } | ({"public.twice"} & {str(table) for table in catalog.tables})  # fmt: skip
 
 
@@ -324,6 +330,7 @@ async def test_sequences_know_what_they_feed(catalog: Catalog) -> None:
         "fed_c_seq": ["public.fed.c"],
         "free": [],
         "logs_id_seq": ["public.logs.id", "public.logs_2025.id"],
+        "numbered_id_seq": ["public.numbered.id"],
         "shared": ["public.fed.a", "public.fed.b"],
         "typed_ia_seq": ["public.typed.ia"],
         "typed_id_seq": ["public.typed.id"],

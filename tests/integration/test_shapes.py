@@ -187,6 +187,32 @@ async def test_tables_of_a_thousand_columns_and_more_pass_exactly(
     await copy.assert_exact()
 
 
+_IDENTITY_OF_PARTITIONS: Final = """
+CREATE TABLE public.stays (id int GENERATED ALWAYS AS IDENTITY, word text, room int) PARTITION BY HASH (room);
+CREATE TABLE public.stays_1 PARTITION OF public.stays FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE public.stays_2 PARTITION OF public.stays FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+ALTER TABLE public.stays_1 REPLICA IDENTITY FULL;
+ALTER TABLE public.stays_2 REPLICA IDENTITY FULL;
+INSERT INTO public.stays (word, room) SELECT 'word', n FROM generate_series(1, 20) n;
+"""
+
+
+async def test_an_identity_column_of_partitions_on_the_newer_server_alone(
+    make_project: MakeProject, server16: Server, server18: Server, make_database: MakeDatabase
+) -> None:
+    """Rows come and are updated where only the target's PostgreSQL forbids to set the partitions' column."""
+    copy = await cloned(make_project, make_database(server16), make_database(server18), _IDENTITY_OF_PARTITIONS)
+    psql(
+        copy.source,
+        "INSERT INTO public.stays (word, room) SELECT 'new', n FROM generate_series(21, 40) n;"
+        "UPDATE public.stays SET word = 'longer' WHERE room % 3 = 0; UPDATE public.stays SET room = 41 WHERE room = 7;"
+        "DELETE FROM public.stays WHERE room % 5 = 0; UPDATE public.stays SET id = DEFAULT WHERE room = 8;",
+    )
+    await copy.catch_up()
+    verified = await copy.succeed("verify", "--target", "test", "--json")
+    assert verified.json["equal"] is True
+
+
 _LEFT_OUT: Final = """
 CREATE TABLE public.logged (id integer PRIMARY KEY, part text);
 CREATE UNLOGGED TABLE public."Un logged" (id integer PRIMARY KEY, word text);
