@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -212,6 +212,7 @@ class Rules(BaseModel):
     domains: dict[str, DomainRule] = {}
 
     _document: Document | None = PrivateAttr(default=None)
+    _folder: Path | None = PrivateAttr(default=None)
     _keys: dict[TableName, str] = PrivateAttr(default_factory=dict)
     _declared: dict[ColumnName, list[str]] = PrivateAttr(default_factory=dict)
     _places: dict[ColumnName, str] = PrivateAttr(default_factory=dict)
@@ -247,8 +248,17 @@ class Rules(BaseModel):
 
     @property
     def folder(self) -> Path | None:
-        """Where the file is; None for rules that were not read from one."""
-        return self._document.path.parent.absolute() if self._document is not None else None
+        """Where the file is, and functions of the user's own; None for rules that were not read from one."""
+        return self._folder
+
+    def decided_anew(self, tables: Mapping[TableName, Any]) -> Rules:
+        """The same but for the tables. No file holds these rules, so they have no places; what they name is looked for
+        in the same folder."""
+        content = self.model_dump(exclude={"tables", "domains"}, exclude_defaults=True)
+        content |= {"version": 1, "tables": {str(name): own for name, own in tables.items()}, "domains": self.domains}
+        rules = Rules.model_validate(content)
+        rules._folder = self._folder
+        return rules
 
     def rule(self, column: ColumnName) -> ColumnRule | None:
         """The rule written at the column itself."""
@@ -321,6 +331,7 @@ def load_rules(path: Path) -> Rules:
     document = load(path, made_by="tezcat rules suggest")
     rules = validate(document, Rules)
     rules._document = document  # noqa: SLF001 - only the loader knows the places
+    rules._folder = path.parent.absolute()  # noqa: SLF001 - as above
     keys = document.data.get("tables") or {}
     rules._keys = {_read_table(key): key for key in keys}  # noqa: SLF001 - as above
     return rules

@@ -320,6 +320,24 @@ def test_a_complete_file_comes_back(tmp_path: Path) -> None:
     assert compile_plan(rules, hotel(), ring).fingerprint == compile_plan(before, hotel(), ring).fingerprint
 
 
+def test_what_refers_to_a_column_takes_over_a_function_of_ones_own(tmp_path: Path) -> None:
+    """The function is found beside the rules file, as it is by the check."""
+    (tmp_path / "beside_suggested_rules.py").write_text("def turned(values, keyed):\n    return values\n")
+    of = catalog(
+        table("public.guests", "code text pk"),
+        table("public.stays", "id int pk", "guest text"),
+        foreign_keys=(foreign_key("public.stays(guest)", "public.guests(code)"),),
+    )
+    path = tmp_path / "before.yaml"
+    path.write_text(
+        "version: 1\ntables:\n  public.stays: {columns: {id: keep}}\n  public.guests:\n"
+        "    columns: {code: {mask: custom, function: 'beside_suggested_rules:turned', unique: injective}}\n"
+    )
+    rules, _ = proposed(tmp_path, of, {}, load_rules(path))
+    guest = rules.tables[TableName("public", "stays")].columns["guest"]
+    assert guest == rules.tables[TableName("public", "guests")].columns["code"]
+
+
 def test_all_that_a_rule_can_say_is_kept(tmp_path: Path) -> None:
     """Conditions, what holds otherwise, what is vouched for, subjects, rows and locales stay; gaps are filled."""
     path = tmp_path / "before.yaml"

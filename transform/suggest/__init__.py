@@ -147,9 +147,7 @@ def _rules(known: Rules, found: Mapping[ColumnName, Suggestion], subjects: Mappi
         table["columns"][column.column] = ColumnRule.model_validate(suggestion.rule)
     for name, subject in subjects.items():
         tables.setdefault(name, {"columns": {}})["subject"] = subject
-    content = known.model_dump(exclude={"tables", "domains"}, exclude_defaults=True)
-    content |= {"version": 1, "tables": {str(name): own for name, own in tables.items()}, "domains": known.domains}
-    return Rules.model_validate(content)
+    return known.decided_anew(tables)
 
 
 def _with_domains(known: Rules, joined: Mapping[str, JoinedDomain]) -> Rules:
