@@ -1,6 +1,6 @@
 """JSON as PostgreSQL prints it, looked at token by token.
 
-A document is never taken apart and written anew: what is not replaced stays byte for byte as it is, with the order and
+But by ``binary_form``, a document is never taken apart and written anew: what is not replaced stays byte for byte as it is, with the order and
 repetition of its keys, its numbers and its blanks. There is no limit to how deeply a document is nested.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Final
 
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -25,6 +26,7 @@ _LEAF: Final = re.compile(
 )
 STRUCTURE: Final = re.compile(rb"(%s)|([\[\]{}])" % _STRING, re.DOTALL)
 _NUMBER: Final = re.compile(rb"(?!-0(?:\.0*)?\Z)-?(?:0|[1-9]\d*)(?:\.\d+)?")
+_WORDS: Final = frozenset((b"true", b"false", b"null"))
 _TO_ESCAPE: Final = re.compile(rb'["\\\x00-\x1f]')
 _ESCAPES = {bytes([code]): b"\\u%04x" % code for code in range(32)}
 _ESCAPES |= {b"\b": b"\\b", b"\f": b"\\f", b"\n": b"\\n", b"\r": b"\\r", b"\t": b"\\t", b'"': b'\\"', b"\\": b"\\\\"}
@@ -109,3 +111,38 @@ def values_in(document: bytes) -> tuple[list[tuple[bytes, bytes, bytes]], bytes]
                 values.append((start, name, string or scalar))
                 start = b""
     raise AssertionError("the server sends whole documents")
+
+
+def binary_form(document: bytes) -> bytes:
+    """The document as jsonb prints it: keys once, by length and then by bytes, and numbers without exponents."""
+    written: list[bytes] = []
+    # Of each array and object that has not ended: the key that it stands under, and what is in it.
+    above: list[tuple[bytes, list[bytes], dict[bytes, bytes] | None]] = []
+    inside, members = written, None
+    for _, key, string, scalar, opening, closing in TOKEN.findall(document):
+        name = unquote(key) if key else b""
+        if opening:
+            above.append((name, inside, members))
+            inside, members = [], {} if opening == b"{" else None
+            continue
+        if closing:
+            value = b"[%s]" % b", ".join(inside)
+            if members is not None:
+                ordered = sorted(members, key=lambda one: (len(one), one))
+                value = b"{%s}" % b", ".join(b"%s: %s" % (quote(one), members[one]) for one in ordered)
+            name, inside, members = above.pop()
+        else:
+            value = quote(unquote(string)) if string else _plain(scalar)
+        if members is None:
+            inside.append(value)
+        else:
+            members[name] = value
+    return b"".join(written)
+
+
+def _plain(scalar: bytes) -> bytes:
+    """A word as it is, a number as jsonb prints it."""
+    if scalar in _WORDS or is_number(scalar):
+        return scalar
+    number = Decimal(scalar.decode())
+    return f"{abs(number) if number.is_zero() else number:f}".encode()

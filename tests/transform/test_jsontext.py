@@ -6,7 +6,7 @@ import json
 
 import psycopg
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fix_postgres import Server
@@ -86,3 +86,26 @@ def test_strings_are_quoted_as_the_server_quotes_them(server18: Server) -> None:
         assert connection.execute("SELECT to_jsonb(%s::text)::text", [text]).fetchone() == (
             jsontext.quote(text.encode()).decode(),
         )
+
+
+ODD_DOCUMENTS = [
+    '{"bb":1,"a" : [ ], "\\u00e9": {"z":1.50,"y":-0.0}, "a":2}', "1E3", "-1.5e-3", ' [true,null , "\\u0041\\/"] ', '"\\u007f\\t"',
+    '{"": {"": []}}', "[1.0, 100, -7]", '{"ab": 1, "é": 2, "z": 3}',
+]  # fmt: skip
+
+
+@pytest.mark.integration
+@given(st.lists(WRITTEN, min_size=100, max_size=100))
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_the_binary_form_is_what_the_server_prints(server18: Server, written: list[bytes]) -> None:
+    """Keys in its order and once, its blanks, its numbers, its escapes."""
+    documents = [*ODD_DOCUMENTS, *(one.decode() for one in written if b"\\u0000" not in one)]
+    with psycopg.connect(server18.url()) as connection:
+        printed = connection.execute("SELECT one::jsonb::text FROM unnest(%s::text[]) one", [documents]).fetchall()
+    assert [jsontext.binary_form(one.encode()).decode() for one in documents] == [text for (text,) in printed]
+
+
+def test_the_binary_form_has_no_limit_of_depth() -> None:
+    """Nor has anything else that is done to documents."""
+    deep = b"[" * 5000 + b"]" * 5000
+    assert jsontext.binary_form(deep) == deep

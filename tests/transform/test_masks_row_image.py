@@ -18,11 +18,13 @@ from transform import hstoretext, jsontext
 from transform.cmac import Prf
 from transform.masks.arrays import ArrayMask
 from transform.masks.base import AnyMask, Build, DerivedMask, Mask, RowMask, mask_kind
+from transform.masks.document_keys import DocumentKeys
 from transform.masks.documents import Documents
 from transform.masks.image_values import ImageColumn
 
 GUESTS = TableName("public", "guests")
 DOCUMENT_MASK = Documents(Prf(bytes(16)), "UTF8")
+EMAILS_AS_KEYS = DocumentKeys({"$": mask_of("email")}, is_jsonb=False)
 
 
 class Joined(RowMask):
@@ -86,6 +88,9 @@ COLUMNS: dict[str, tuple[Mask | None, Column]] = dict(
         named("scores", "numeric", noise("numeric"), is_array=True),
         named("moments", "timestamptz", shift("timestamptz"), is_array=True),
         named("extras", "jsonb", DOCUMENT_MASK, is_array=True),
+        named("shared", "json", Documents(Prf(bytes(16)), "UTF8", keys=EMAILS_AS_KEYS)),
+        named("owners", "json", Documents(Prf(bytes(16)), "UTF8", keys=EMAILS_AS_KEYS), is_array=True),
+        named("theme", "json", mask_of("constant", column_of("json"), value='{"long":1e2,"b":[ ]}')),
         named("kept", "text", None, is_array=True),
     ]
 )
@@ -238,7 +243,7 @@ def test_an_array_that_has_no_shape_is_scrambled(value: str) -> None:
 
 def test_a_time_keeps_its_offset() -> None:
     """The image of a session in another time zone holds the same instant."""
-    column = ImageColumn(column_of("timestamptz"))
+    column = ImageColumn(column_of("timestamptz"), "jsonb")
     token = b'"2024-01-31T23:30:00.25+05:30"'
     assert column.to_text(token) == b"2024-01-31 18:00:00.25+00"
     assert column.to_json(b"2024-02-10 18:00:00.25+00", token) == b'"2024-02-10T23:30:00.25+05:30"'
@@ -361,7 +366,7 @@ def test_hstore_images_hold_the_text_of_the_masked_row() -> None:
 )  # fmt: skip
 def test_a_time_in_text_keeps_its_offset(text: str, in_utc: str, moved: str, back: str) -> None:
     """hstore(row) writes times as the session saw them; the mask gets what the column itself would show."""
-    column = ImageColumn(column_of("timestamptz"), as_text=True)
+    column = ImageColumn(column_of("timestamptz"), "hstore")
     token = jsontext.quote(text.encode())
     assert column.to_text(token) == in_utc.encode()
     assert column.to_json(moved.encode(), token) == jsontext.quote(back.encode())
@@ -383,6 +388,14 @@ VALUES: dict[str, list[str | None]] = {
     "scores": ["{1.50,NULL}", "{}", "{{100,200}}", "{NaN}"],
     "moments": ['{"2024-01-31 10:00:00+00"}', "{}", "{infinity,NULL}", None],
     "extras": ['{"{\\"a\\": [1]}",NULL,"[]"}', "{}", '{"\\"x\\""}', None],
+    "shared": [
+        '{"ada@x.org": 1, "grace@navy.mil": [2], "a@b.c": {}}',
+        "{}",
+        '{"z@x.org":  "\\u0041b", "b": -0.0}',
+        None,
+    ],
+    "owners": ['{"{\\"ada@x.org\\":1,\\"grace@navy.mil\\":2,\\"a@b.c\\":3}",NULL}', "{}", "{[]}", None],
+    "theme": ["{}", "1", None, "[]"],
     "kept": ["{a}", "{}", None, '{"b c"}'],
 }
 

@@ -137,10 +137,10 @@ class Field:
 
 
 class ImageFields:
-    """The columns of one table."""
+    """The columns of one table, in images of one type."""
 
-    def __init__(self, masks: ImageMasks, *, as_text: bool) -> None:
-        columns = {name: ImageColumn(column, as_text=as_text) for name, (_, column) in masks.items()}
+    def __init__(self, masks: ImageMasks, image_type: str) -> None:
+        columns = {name: ImageColumn(column, image_type) for name, (_, column) in masks.items()}
         self._kept = {name.encode() for name, (mask, _) in masks.items() if mask is None}
         self._fields: dict[bytes, Field] = {}
         self._derived: list[Field] = []

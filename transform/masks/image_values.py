@@ -2,7 +2,8 @@
 
 ``to_jsonb(row)`` writes numbers, booleans, arrays and documents as JSON has them, times in ISO form with a T, and all
 else as strings of the column's text. Images that were made otherwise may hold any value as a string; it goes back as
-one. ``hstore(row)`` holds the text of every column, which stands here as a string.
+one. ``hstore(row)`` holds the text of every column, which stands here as a string. In jsonb, documents of the type json
+are as jsonb prints them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from capture.model import Column
 from transform import arraytext, floattext, jsontext
 from transform.masks.base import JSON
 
+HSTORE: Final = "hstore"
 _TIMES: Final = frozenset({"timestamp", "timestamptz"})
 _BOOLEANS: Final = {b"t": b"true", b"f": b"false"}
 _ISO_UTC: Final = re.compile(rb"([^T]+)T([^+]+)\+00:00( BC)?")
@@ -26,13 +28,14 @@ _ELSEWHERE: Final = re.compile(rb"\d.*:\d\d(?:\.\d+)?[+-](?!00\Z)\d\d(?::\d\d)*(
 
 
 class ImageColumn:
-    """How the values of one column stand in row images; with ``as_text`` all are strings of the column's text."""
+    """How the values of one column stand in row images of the type ``image_type``: json, jsonb or hstore."""
 
-    def __init__(self, column: Column, *, as_text: bool = False) -> None:
-        self._element = ImageColumn(replace(column, is_array=False)) if column.is_array else None
+    def __init__(self, column: Column, image_type: str) -> None:
+        self._element = ImageColumn(replace(column, is_array=False), image_type) if column.is_array else None
         self._delimiter = arraytext.delimiter_of(column.base_type)
         self._base_type = column.base_type
-        self._is_document = column.base_type in JSON and not column.is_array and not as_text
+        self._is_document = column.base_type in JSON and not column.is_array and image_type != HSTORE
+        self._is_rewritten = column.base_type == "json" and image_type == "jsonb"
         self._is_time = column.base_type in _TIMES and not column.is_array
         self._is_float = column.base_type in floattext.DIGITS
         self._is_boolean = column.base_type == "bool"
@@ -58,7 +61,7 @@ class ImageColumn:
         if text is None:
             return b"null"
         if self._is_document:
-            return text
+            return jsontext.binary_form(text) if self._is_rewritten else text
         first = instead_of[:1]
         if first == b'"':
             return jsontext.quote(_time_like(text, jsontext.unquote(instead_of)) if self._is_time else text)

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from ipaddress import ip_network
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
 
 from capture.model import BadInput, Column
-from transform import floattext
+from transform import floattext, jsontext
 from transform.masks import ipaddr
 from transform.masks.base import TEXT
 from transform.masks.choosing import room
@@ -164,27 +164,7 @@ def _json(written: str, column: Column) -> bytes:
 
 
 def _jsonb(written: str, column: Column) -> bytes:
-    document = json.loads(written, parse_float=_Number, parse_int=_Number, parse_constant=_refuse)
-    return _binary_form(document).encode()
-
-
-class _Number(str):
-    """A number as it stands in a document."""
-
-    __slots__ = ()
-
-
-def _binary_form(document: Any) -> str:
-    """A document as jsonb prints it: keys by length, then by bytes, and numbers without exponents."""
-    if isinstance(document, _Number):
-        number = Decimal(document)
-        return f"{abs(number) if number.is_zero() else number:f}"
-    if isinstance(document, dict):
-        keys = sorted(document, key=lambda key: (len(key.encode()), key.encode()))
-        return "{" + ", ".join(f"{_binary_form(key)}: {_binary_form(document[key])}" for key in keys) + "}"
-    if isinstance(document, list):
-        return "[" + ", ".join(map(_binary_form, document)) + "]"
-    return json.dumps(document, ensure_ascii=False)
+    return jsontext.binary_form(_json(written, column))
 
 
 def _refuse(constant: str) -> None:

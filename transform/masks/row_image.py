@@ -23,20 +23,20 @@ from transform.masks.digits import CharactersMask
 from transform.masks.document_keys import DocumentKeys
 from transform.masks.documents import Documents
 from transform.masks.image_fields import ImageFields, ImageTables, Row
+from transform.masks.image_values import HSTORE
 
 # The columns that say whose image a row holds, as supa_audit and audit-trigger name them.
 _NAMED_BY: Final = (("table_schema", "table_name"), ("schema_name", "table_name"))
-_HSTORE: Final = "hstore"
 
 
 class _Batch:
     """The images of one batch, cut into pieces that stay and values that are masked by column."""
 
-    def __init__(self, tables: ImageTables | None, unknown: Mask, values: Mask, *, as_text: bool) -> None:
+    def __init__(self, tables: ImageTables | None, unknown: Mask, values: Mask, image_type: str) -> None:
         self._tables = tables
         self._unknown_mask = unknown
         self._values_mask = values
-        self._as_text = as_text
+        self._image_type = image_type
         self._fields: dict[TableName, ImageFields | None] = {}
         self._pieces: list[bytes] = []
         self._ends: list[int] = []
@@ -82,7 +82,7 @@ class _Batch:
     def _fields_of(self, table: TableName) -> ImageFields | None:
         if table not in self._fields:
             masks = None if self._tables is None else self._tables.image_masks(table)
-            self._fields[table] = None if masks is None else ImageFields(masks, as_text=self._as_text)
+            self._fields[table] = None if masks is None else ImageFields(masks, self._image_type)
         return self._fields[table]
 
     def _scramble(self, mask: Mask, places: list[int]) -> None:
@@ -124,7 +124,7 @@ class RowImage(RowMask):
         self._tables = tables
         self._table = table
         self._schema_column, self._table_column = named_by
-        self._is_hstore = base_type == _HSTORE
+        self._base_type = base_type
         # What no rule decides may have keys that are data. Those of an image are its table's columns.
         keys = CharactersMask(prf, encoding)
         is_jsonb = base_type == "jsonb"
@@ -134,13 +134,13 @@ class RowImage(RowMask):
 
     def apply_rows(self, values: pa.BinaryArray, siblings: Mapping[str, pa.BinaryArray]) -> pa.BinaryArray:
         images: list[bytes | None] = values.to_pylist()
-        if self._is_hstore:
+        if self._base_type == HSTORE:
             images = [None if image is None else _as_object(image) for image in images]
-        batch = _Batch(self._tables, self._unknown, self._values, as_text=self._is_hstore)
+        batch = _Batch(self._tables, self._unknown, self._values, self._base_type)
         for image, table in zip(images, self._named(len(images), siblings), strict=True):
             batch.add(image, table)
         masked = batch.masked()
-        if self._is_hstore:
+        if self._base_type == HSTORE:
             masked = [None if image is None else _as_hstore(image) for image in masked]
         return pa.array(masked, pa.binary())
 
@@ -225,7 +225,7 @@ register(
         name="row_image",
         group=Group.DOCUMENTS,
         summary="rows of other tables, masked by the rules of those tables",
-        types=JSON | {_HSTORE},
+        types=JSON | {HSTORE},
         params=RowImageParams,
         build=_build_row_image,
         uniqueness=lossy,
