@@ -21,7 +21,7 @@ from transform.coverage import Coverage, Decision
 from transform.masks import own_code, words
 from transform.masks.locales import LOCALES
 from transform.masks.localised import may_speak, named_in
-from transform.rules import KEEP, MASKS_VERSION, Rules
+from transform.rules import KEEP, MASKS_VERSION, NULL, Rules
 from transform.subset import Subset
 
 # By table as SQL writes it: the rows' hash under "", the masked columns' under their names.
@@ -128,6 +128,9 @@ def _content(rules: Rules, decision: Decision, row: Sequence[Decision]) -> list[
 
 def _fitted(rules: Rules, decision: Decision) -> list[object]:
     rule, domain = decision.rule, decision.domain
+    if rule.written == NULL:
+        # Whether it is written or taken over, what is NULL is linked with nothing.
+        return [rule.identity]
     code = own_code.digests(rule.written, rules.folder)
     return [rule.identity, code, domain.name, domain.width, domain.max_length, domain.ignores_case]
 

@@ -478,3 +478,18 @@ def test_row_images_see_the_plan_lazily(hotel_rules: Rules) -> None:
     out = plan_of(plan, "public.logs").mask(rows, escaped=False)
     assert b"anna@x.example" not in out.column("record")[0].as_py()
     assert out.column("old_record").null_count == 1
+
+
+def test_null_is_null_whether_it_is_written_or_taken_over() -> None:
+    """Who writes it out, as a suggestion does, has nothing to copy again."""
+    of = catalog(
+        table("public.guests", "id int8 pk", "code text unique"),
+        table("public.stays", "id int8 pk", "guest text"),
+        foreign_keys=(foreign_key("public.stays(guest)", "public.guests(code)"),),
+    )
+    guests = {"id": "keep", "code": "null"}
+    taken_over, written = (
+        compiled(decide(guests=guests, stays={"id": "keep", **more}), of).identities for more in ({}, {"guest": "null"})
+    )
+    assert "guest" in taken_over["public.stays"]
+    assert taken_over == written
