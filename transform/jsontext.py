@@ -1,7 +1,8 @@
 """JSON as PostgreSQL prints it, looked at token by token.
 
-But by ``binary_form``, a document is never taken apart and written anew: what is not replaced stays byte for byte as it is, with the order and
-repetition of its keys, its numbers and its blanks. There is no limit to how deeply a document is nested.
+But by ``binary_form`` a document is never taken apart and written anew: what is not replaced stays byte for byte as it
+is, with the order and repetition of its keys, its numbers and its blanks. There is no limit to how deeply a document is
+nested.
 """
 
 from __future__ import annotations
@@ -118,7 +119,8 @@ def binary_form(document: bytes) -> bytes:
     written: list[bytes] = []
     # Of each array and object that has not ended: the key that it stands under, and what is in it.
     above: list[tuple[bytes, list[bytes], dict[bytes, bytes] | None]] = []
-    inside, members = written, None
+    inside = written
+    members: dict[bytes, bytes] | None = None
     for _, key, string, scalar, opening, closing in TOKEN.findall(document):
         name = unquote(key) if key else b""
         if opening:

@@ -257,7 +257,7 @@ class Rules(BaseModel):
         content = self.model_dump(exclude={"tables", "domains"}, exclude_defaults=True)
         content |= {"version": 1, "tables": {str(name): own for name, own in tables.items()}, "domains": self.domains}
         rules = Rules.model_validate(content)
-        rules._folder = self._folder
+        rules._folder = self._folder  # noqa: SLF001 - another of the same kind
         return rules
 
     def rule(self, column: ColumnName) -> ColumnRule | None:

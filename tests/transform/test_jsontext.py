@@ -89,7 +89,8 @@ def test_strings_are_quoted_as_the_server_quotes_them(server18: Server) -> None:
 
 
 ODD_DOCUMENTS = [
-    '{"bb":1,"a" : [ ], "\\u00e9": {"z":1.50,"y":-0.0}, "a":2}', "1E3", "-1.5e-3", ' [true,null , "\\u0041\\/"] ', '"\\u007f\\t"',
+    '{"bb":1,"a" : [ ], "\\u00e9": {"z":1.50,"y":-0.0}, "a":2}', "1E3", "-1.5e-3",
+    ' [true,null , "\\u0041\\/"] ', '"\\u007f\\t"',
     '{"": {"": []}}', "[1.0, 100, -7]", '{"ab": 1, "é": 2, "z": 3}',
 ]  # fmt: skip
 
