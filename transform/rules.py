@@ -84,7 +84,7 @@ class ColumnRule(BaseModel):
             return {"mask": written or NULL}
         if not isinstance(written, dict) or "mask" not in written:
             raise ValueError("a column's rule is a mask's name or {mask: NAME, ...}")
-        return {**written, "mask": NULL} if written["mask"] is None else written
+        return {**written, **{key: NULL for key in ("mask", "otherwise") if written.get(key, NULL) is None}}
 
     @model_validator(mode="after")
     def _otherwise_needs_when(self) -> Self:
@@ -106,6 +106,11 @@ class ColumnRule(BaseModel):
         """Equal for two rules that mask alike."""
         otherwise = None if self.otherwise is None else self.otherwise.identity
         return json.dumps([self.mask, self.params, self.when, otherwise], sort_keys=True)
+
+    @property
+    def empties(self) -> bool:
+        """Whether it makes every value NULL, and not only those of some rows."""
+        return self.mask == NULL and (self.when is None or (self.otherwise is not None and self.otherwise.mask == NULL))
 
     @property
     def written(self) -> str | dict[str, Any]:

@@ -45,6 +45,18 @@ def test_names_are_written_as_sql_writes_them(tmp_path: Path) -> None:
     assert rules.domains["d"].columns == (ColumnName(odd, "fullName"),)
 
 
+def test_null_needs_no_quotes_for_other_rows(tmp_path: Path) -> None:
+    """Were YAML's null no rule for the other rows, they would keep their values."""
+    rules = read(
+        tmp_path,
+        "version: 1\ntables:\n  public.guests:\n    columns:\n      a: null\n      b: {mask: null}\n"
+        "      c: {mask: email, when: a = 'x', otherwise: null}\n      d: {mask: null, when: a = 'x', otherwise: ~}\n",
+    )
+    columns = rules.tables[GUESTS].columns
+    assert columns["c"].otherwise == columns["a"] == columns["b"]
+    assert {name for name, rule in columns.items() if rule.empties} == {"a", "b", "d"}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
