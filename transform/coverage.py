@@ -15,7 +15,7 @@ from enum import StrEnum
 from capture.model import Catalog, Column, ColumnName, Table, TableName, quote_identifier
 from transform.domains import Domain, root_of, unite
 from transform.masks.base import MASKS
-from transform.rules import KEEP, NULL, TODO, ColumnRule, Rules, TableRules
+from transform.rules import KEEP, TODO, ColumnRule, Rules, TableRules
 from transform.subjects import Subject, find_subjects
 
 _COLUMNS_SHOWN = 8
@@ -291,7 +291,7 @@ def _dangling(rules: Rules, catalog: Catalog) -> Iterator[Finding]:
         if referenced not in without_rows or table in without_rows or key.table != table:
             continue
         written = rules.tables[table].columns if table in rules.tables else {}
-        if any(name in written and written[name].mask == NULL for name in key.columns):
+        if any(name in written and written[name].empties for name in key.columns):
             continue
         message = f"the foreign key {key.name} refers to {referenced}, whose rows are not copied."
         hint = f"Set rows: none here too, or null for {', '.join(map(quote_identifier, key.columns))}."

@@ -21,7 +21,7 @@ from capture.model import Catalog, Column, ColumnName, TableName
 from transform.masks.base import TEXT
 from transform.masks.choosing import room
 from transform.masks.ids import integer_width
-from transform.rules import NULL, TODO, ColumnRule, Rules
+from transform.rules import TODO, ColumnRule, Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,10 @@ def _without_rows(rules: Rules, table: TableName) -> bool:
 
 
 def _links(rules: Rules, catalog: Catalog) -> Iterator[Link]:
-    structural = structural_links(catalog)
-    referenced = {link.target for link in structural if link.target != link.source}
-    for link in structural:
+    referenced = {link.target for link in _foreign_key_links(catalog) if link.target != link.source}
+    for link in structural_links(catalog):
         own = rules.rule(link.source)
-        if own is None or own.mask != NULL or link.source in referenced:
+        if own is None or not own.empties or link.source in referenced:
             yield link
     for name, domain in rules.domains.items():
         first, *others = domain.columns

@@ -128,9 +128,9 @@ def _content(rules: Rules, decision: Decision, row: Sequence[Decision]) -> list[
 
 def _fitted(rules: Rules, decision: Decision) -> list[object]:
     rule, domain = decision.rule, decision.domain
-    if rule.written == NULL:
+    if rule.empties:
         # Whether it is written or taken over, what is NULL is linked with nothing.
-        return [rule.identity]
+        return [NULL]
     code = own_code.digests(rule.written, rules.folder)
     return [rule.identity, code, domain.name, domain.width, domain.max_length, domain.ignores_case]
 

@@ -24,7 +24,7 @@ from transform.copytext import Flags
 from transform.coverage import Finding, FindingKind, Severity
 from transform.domains import root_of
 from transform.predicates import Predicate, hold_true
-from transform.rules import NULL, Rules, SomeRows
+from transform.rules import Rules, SomeRows
 
 _INTEGERS: Final = frozenset({"int2", "int4", "int8", "oid"})
 _TEXTS: Final = frozenset({"text", "varchar", "name"})
@@ -144,7 +144,7 @@ def _references(rules: Rules, catalog: Catalog, some: Mapping[TableName, SomeRow
 
 def _is_cut(rules: Rules, table: TableName, key: ForeignKey) -> bool:
     written = rules.tables[table].columns if table in rules.tables else {}
-    return any(name in written and written[name].mask == NULL for name in key.columns)
+    return any(name in written and written[name].empties for name in key.columns)
 
 
 def _key(table: Table) -> tuple[str, ...]:

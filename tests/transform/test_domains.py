@@ -136,6 +136,29 @@ def test_null_leaves_the_domain_at_a_referencing_end() -> None:
     assert len(domain_of("public.guests.email", hotel(), by).conflicts) == 1
 
 
+def test_null_of_some_rows_leaves_no_domain() -> None:
+    """The other rows refer to something, so a key with a condition is masked like the one that it refers to, or not
+    at all."""
+    condition = {"mask": "null", "when": "status = 'gone'"}
+    for rule in (condition, {**condition, "otherwise": "id.int"}):
+        by = rules(guests={"id": "id.int"}, reservations={"guest_id": rule})
+        assert len(domain_of("public.guests.id", hotel(), by).conflicts) == 1
+    by = rules(guests={"id": "id.int"}, reservations={"guest_id": {**condition, "otherwise": None}})
+    assert members("public.guests.id", hotel(), by) == ["public.guests.id"]
+
+
+def test_a_table_that_others_inherit_from_may_refer_to_nothing() -> None:
+    """What inherits the column refers to no row by it."""
+    child = replace(table("public.late", "guest_id int4"), inherits=(TableName("public", "reservations"),))
+    of = hotel()
+    of = replace(of, tables={**of.tables, child.name: child})
+    by = rules(guests={"id": "id.int"}, reservations={"guest_id": "null"}, late={})
+    assert members("public.guests.id", of, by) == ["public.guests.id"]
+    domain = domain_of("public.late.guest_id", of, by)
+    assert domain.rule is not None
+    assert (domain.rule.rule.mask, domain.conflicts) == ("null", ())
+
+
 def test_todo_is_no_rule() -> None:
     """A column marked todo neither gives its domain a rule nor contradicts one."""
     by = rules(guests={"email": "todo"}, participants={"email": "email"})

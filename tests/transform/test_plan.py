@@ -493,3 +493,16 @@ def test_null_is_null_whether_it_is_written_or_taken_over() -> None:
     )
     assert "guest" in taken_over["public.stays"]
     assert taken_over == written
+
+
+def test_a_key_that_is_null_for_some_rows_refers_for_the_others() -> None:
+    """So it cannot refer to a table of which no row is copied; one that is null for all rows can."""
+    of = catalog(
+        table("public.guests", "id int8 pk"),
+        table("public.stays", "id int8 pk", "guest int8", "status text"),
+        foreign_keys=(foreign_key("public.stays(guest)", "public.guests(id)"),),
+    )
+    for otherwise, kinds in ((None, {FindingKind.DANGLING}), ("keep", {FindingKind.DANGLING}), ("null", set())):
+        rule = {"mask": "null", "when": "status = 'gone'"} | ({} if otherwise is None else {"otherwise": otherwise})
+        own = decide(guests=None, stays={"id": "keep", "status": "keep", "guest": rule})
+        assert {finding.kind for finding in check(own, of)} == kinds
