@@ -69,7 +69,7 @@ def test_a_condition_may_be_on_the_value_itself() -> None:
     ("column", "rule", "words"),
     [
         ("email", {"mask": "email", "when": "staff"}, "in a unique index"),
-        ("name", {"mask": "redact", "when": "stuff"}, "no column of the table. Did you mean staff?"),
+        ("name", {"mask": "redact", "when": "stuff"}, "no column of the table that has a rule. Did you mean staff?"),
         ("name", {"mask": "redact", "when": "age(now()) > 3"}, "is not supported"),
         ("name", {"mask": "redact", "when": "staff", "otherwise": "id.uuids"}, "no mask named"),
         ("name", {"mask": "redact", "when": "name = 7"}, "compared"),

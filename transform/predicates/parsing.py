@@ -44,6 +44,7 @@ _SUPPORTED: Final = (
     "Supported are AND, OR, NOT, comparisons, IN, BETWEEN, IS [NOT] NULL, TRUE or FALSE, IS [NOT] DISTINCT FROM, LIKE, "
     "ILIKE and length(), of columns and of values that are written."
 )
+_UNDECIDED: Final = "Check how its name is written, and decide it; a generated column has no rule, and cannot be read."
 _INT8: Final = 2**63
 _ORDINARY_NUMBER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _NAME_BYTES: Final = 63
@@ -308,8 +309,11 @@ class _Parser:
             raise BadInput(f"{name} is no column: it tells about the session.", hint=hint)
         if name not in self._columns:
             near = get_close_matches(name, self._columns, n=1, cutoff=0.6)
-            hint = f"Did you mean {quote_identifier(near[0])}?" if near else "Check how its name is written."
-            raise BadInput(f"the condition reads {quote_identifier(name)}, which is no column of the table.", hint=hint)
+            hint = f"Did you mean {quote_identifier(near[0])}?" if near else _UNDECIDED
+            raise BadInput(
+                f"the condition reads {quote_identifier(name)}, which is no column of the table that has a rule.",
+                hint=hint,
+            )
         self.read[name] = None
         return self._columns[name]
 
