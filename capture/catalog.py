@@ -110,7 +110,8 @@ SELECT i.indrelid::bigint, x.relname::text, pg_get_expr(i.indpred, i.indrelid) A
 _FOREIGN_KEYS: Final = f"""
 SELECT k.conname::text, k.conrelid::bigint, k.conkey::int[], k.confrelid::bigint, k.confkey::int[],
        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL
-                  AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey)
+                  AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey),
+       k.confmatchtype = 'f'
   FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE k.contype = 'f' AND k.conparentid = 0 AND {_OURS}
  ORDER BY k.conrelid, k.conname"""
@@ -361,7 +362,7 @@ def _checks(rows: Iterable[Any], columns: dict[int, list[Column]]) -> dict[int, 
 def _foreign_keys(
     rows: Iterable[Any], names: dict[int, TableName], columns: dict[int, list[Column]]
 ) -> Iterable[ForeignKey]:
-    for name, oid, attnums, referenced, referenced_attnums, is_indexed in rows:
+    for name, oid, attnums, referenced, referenced_attnums, is_indexed, is_full in rows:
         if oid in names and referenced in names:
             yield ForeignKey(
                 name,
@@ -370,6 +371,7 @@ def _foreign_keys(
                 names[referenced],
                 _column_names(columns, referenced, referenced_attnums),
                 is_indexed,
+                is_full,
             )
 
 

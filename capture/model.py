@@ -281,7 +281,8 @@ class Computed:
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
     """``columns`` of ``table`` point to ``referenced_columns`` of ``referenced_table``, pairwise. ``is_indexed`` tells
-    that an index leads from the latter to the rows that refer to it."""
+    that an index leads from the latter to the rows that refer to it, ``is_full`` that the columns are NULL together
+    (MATCH FULL)."""
 
     name: str
     table: TableName
@@ -289,6 +290,7 @@ class ForeignKey:
     referenced_table: TableName
     referenced_columns: tuple[str, ...]
     is_indexed: bool = True
+    is_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

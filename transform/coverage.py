@@ -111,7 +111,7 @@ def cover(rules: Rules, catalog: Catalog) -> Coverage:
     """Hold the rules against the catalog."""
     domains = unite(rules, catalog)
     decisions: dict[ColumnName, Decision] = {}
-    findings = [*_misnamed(rules, catalog), *_conflicts(domains.values()), *_dangling(rules, catalog)]
+    findings = [*_misnamed(rules, catalog), *_conflicts(domains.values()), *_references(rules, catalog)]
     subjects = find_subjects(rules, catalog, domains)
     for table in catalog.tables.values():
         if table.root is not None:
@@ -283,15 +283,22 @@ def _conflicts(domains: Iterable[Domain]) -> Iterator[Finding]:
             yield Finding(Severity.ERROR, FindingKind.CONFLICT, str(conflict.column), message, hint, second.at)
 
 
-def _dangling(rules: Rules, catalog: Catalog) -> Iterator[Finding]:
-    """Foreign keys that would refer to rows that are not copied."""
+def _references(rules: Rules, catalog: Catalog) -> Iterator[Finding]:
+    """Foreign keys that would refer to rows that are not copied, or to nothing by some of their columns only."""
     without_rows = {name for name, own in rules.tables.items() if own.rows == "none"}
     for key in catalog.foreign_keys:
         table, referenced = root_of(catalog, key.table), root_of(catalog, key.referenced_table)
-        if referenced not in without_rows or table in without_rows or key.table != table:
+        if table in without_rows or key.table != table:
             continue
         written = rules.tables[table].columns if table in rules.tables else {}
-        if any(name in written and written[name].empties for name in key.columns):
+        emptied = [name for name in key.columns if name in written and written[name].empties]
+        others = ", ".join(quote_identifier(name) for name in key.columns if name not in emptied)
+        if emptied and others and key.is_full:
+            message = f"null cannot be its rule alone: the foreign key {key.name} is MATCH FULL."
+            where = ColumnName(table, emptied[0])
+            hint = f"Set null for {others} too."
+            yield Finding(Severity.ERROR, FindingKind.DANGLING, str(where), message, hint, rules.at_column(where))
+        if referenced not in without_rows or emptied:
             continue
         message = f"the foreign key {key.name} refers to {referenced}, whose rows are not copied."
         hint = f"Set rows: none here too, or null for {', '.join(map(quote_identifier, key.columns))}."

@@ -62,7 +62,7 @@ ALTER TABLE public.parent ADD CONSTRAINT apart EXCLUDE USING gist (int4range(a, 
 ALTER TABLE public.parent REPLICA IDENTITY USING INDEX plain;
 INSERT INTO public.parent VALUES (1, 1, 1, '1');
 CREATE TABLE "Odd Schema"."Child" (
-  "A" int, "B" int, up int, FOREIGN KEY ("B", "A") REFERENCES public.parent (b, a)
+  "A" int, "B" int, up int, FOREIGN KEY ("B", "A") REFERENCES public.parent (b, a) MATCH FULL
 );
 ALTER TABLE "Odd Schema"."Child" REPLICA IDENTITY FULL, ENABLE ROW LEVEL SECURITY;
 CREATE TABLE public.quiet (id int PRIMARY KEY);
@@ -290,7 +290,9 @@ async def test_replica_identities(catalog: Catalog) -> None:
 async def test_foreign_keys_pair_their_columns(catalog: Catalog) -> None:
     """Once each, of partitioned tables too, in the order of the constraint; and whether an index leads back."""
     assert set(catalog.foreign_keys) == {
-        ForeignKey("Child_B_A_fkey", TableName("Odd Schema", "Child"), ("B", "A"), name("parent"), ("b", "a")),
+        ForeignKey(
+            "Child_B_A_fkey", TableName("Odd Schema", "Child"), ("B", "A"), name("parent"), ("b", "a"), is_full=True
+        ),
         ForeignKey("logs_who_fkey", name("logs"), ("who",), name("quiet"), ("id",), is_indexed=False),
     }
 

@@ -506,3 +506,16 @@ def test_a_key_that_is_null_for_some_rows_refers_for_the_others() -> None:
         rule = {"mask": "null", "when": "status = 'gone'"} | ({} if otherwise is None else {"otherwise": otherwise})
         own = decide(guests=None, stays={"id": "keep", "status": "keep", "guest": rule})
         assert {finding.kind for finding in check(own, of)} == kinds
+
+
+def test_a_whole_key_is_null_where_its_columns_are_null_together() -> None:
+    """MATCH FULL takes no reference of which one column is NULL and another is not."""
+    of = catalog(
+        table("public.guests", "a int8 pk", "b int8 pk"),
+        table("public.stays", "id int8 pk", "a int8", "b int8"),
+        foreign_keys=(replace(foreign_key("public.stays(a, b)", "public.guests(a, b)"), is_full=True),),
+    )
+    guests = {"a": "keep", "b": "keep"}
+    kind, message = refusal(decide(guests=guests, stays={"id": "keep", "a": "keep", "b": "null"}), of)
+    assert (kind, "MATCH FULL. Set null for a too." in message) == (FindingKind.DANGLING, True)
+    assert compiled(decide(guests=guests, stays={"id": "keep", "a": "null", "b": "null"}), of).tables
