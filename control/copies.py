@@ -138,15 +138,22 @@ def refuse_unknown_rows(catalog: Catalog, plan: Plan) -> None:
         raise ServerFailed(
             f"which rows of {', '.join(map(str, unkeyed))} are copied hangs on other tables, and production does not "
             "send the primary key with updates and deletes.",
-            hint="Have the DBA set their replica identity to the default or to FULL, or clone with --once, without a "
-            "stream.",
+            hint="Have the DBA set their replica identity to the default or, where no column is generated, to FULL, or "
+            "clone with --once, without a stream.",
         )
     if unknown:
-        alter = " ".join(f"ALTER TABLE {name} REPLICA IDENTITY FULL;" for name in unknown)
+        # PostgreSQL 18 would refuse every update of a table that is published with such an identity.
+        computed = [name for name in unknown if any(column.generated for column in catalog.tables[name].columns)]
+        hints = []
+        if alter := [f"ALTER TABLE {name} REPLICA IDENTITY FULL;" for name in unknown if name not in computed]:
+            hints.append(f"Have the DBA run: {' '.join(alter)}")
+        if computed:
+            named = ", ".join(map(str, computed))
+            hints.append(f"Let the condition of {named} read its key alone: generated columns rule out FULL.")
         raise ServerFailed(
             f"which rows of {', '.join(map(str, unknown))} are copied hangs on columns that production does not send "
             "with updates and deletes.",
-            hint=f"Have the DBA run: {alter} Or clone with --once, without a stream.",
+            hint=" ".join([*hints, "Or clone with --once, without a stream."]),
         )
 
 

@@ -527,8 +527,8 @@ class Flow:
             raise ServerFailed(
                 f"rows of {', '.join(changed)} were updated or deleted in production, which has no replica identity "
                 "there, so the stream cannot bring it: the copy is no longer what production is.",
-                hint="Give the table a primary key or REPLICA IDENTITY FULL, run the SQL of tezcat source sql again. "
-                f"{clone_again(self._project)}",
+                hint="Give the table a primary key or, where no column is generated, REPLICA IDENTITY FULL, run the "
+                f"SQL of tezcat source sql again. {clone_again(self._project)}",
             )
 
     async def _finish(self) -> None:

@@ -328,7 +328,8 @@ class Applier:
         if before is None or not shape.key:
             raise ServerFailed(
                 f"the stream brought the {what}, which has no replica identity to find the row by.",
-                hint="Give the table a primary key or REPLICA IDENTITY FULL in production, then clone again.",
+                hint="Give the table a primary key or, where no column is generated, REPLICA IDENTITY FULL in "
+                "production, then clone again.",
             )
         key = tuple(before[position] for position in shape.key)
         if change.operation is Operation.DELETE:

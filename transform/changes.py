@@ -116,7 +116,8 @@ def _filled(plan: TablePlan, changes: Changes) -> Changes:
 def _unknown(plan: TablePlan) -> Unsent:
     return Unsent(
         f"a change of {plan.table} came without the row before it, and which rows of it are copied hangs on that.",
-        hint=f"In production: ALTER TABLE {plan.table} REPLICA IDENTITY FULL; then clone again.",
+        hint=f"In production, if none of its columns is generated: ALTER TABLE {plan.table} REPLICA IDENTITY FULL; "
+        "then clone again.",
     )
 
 
@@ -125,6 +126,6 @@ def _unsent(plan: TablePlan, name: str, unsent: Sequence[str]) -> Unsent:
     return Unsent(
         f"an update of {plan.table} did not send {', '.join(map(quote_identifier, unsent))}, a large value that it did "
         f"not change, and the mask of {column} reads it.",
-        hint=f"In production: ALTER TABLE {plan.table} REPLICA IDENTITY FULL; then clone again. Or choose a mask that "
-        "reads nothing but the value.",
+        hint=f"In production, if none of its columns is generated: ALTER TABLE {plan.table} REPLICA IDENTITY FULL; "
+        "then clone again. Or choose a mask that reads nothing but the value.",
     )

@@ -143,7 +143,8 @@ class TablePlan:
             raise ServerFailed(
                 f"{ColumnName(self.table, name)} came without {', '.join(map(quote_identifier, missing))}, "
                 "which its mask reads.",
-                hint="Give the table REPLICA IDENTITY FULL in production, then clone again.",
+                hint="Give the table, if none of its columns is generated, REPLICA IDENTITY FULL in production, then "
+                "clone again.",
             )
 
 

@@ -170,6 +170,12 @@ async def test_what_a_stream_could_not_tell_is_refused_first(project: Project) -
     assert refused.code == 4, str(refused)
     assert "ALTER TABLE public.orders REPLICA IDENTITY FULL;" in refused.err
     assert "public.events" not in refused.err
+    # Published with such an identity, generated columns would have production refuse every update.
+    project.source.execute("ALTER TABLE orders ADD doubled numeric GENERATED ALWAYS AS (total * 2) STORED")
+    refused = await project.run("clone", "--source", "production", "--target", "test")
+    assert refused.code == 4, str(refused)
+    assert "ALTER TABLE" not in refused.err
+    assert "generated columns rule out FULL" in " ".join(refused.err.split())
     await project.succeed("clone", "--source", "production", "--target", "test", "--once")
     _assert_chosen(project)
 
