@@ -83,7 +83,7 @@ def neighbours(value: bytes, shape: Column) -> list[bytes]:
     equal to, a value."""
     if shape.base_type in _DATES:
         day = date.fromisoformat(value[:10].decode())
-        return _dates((day + timedelta(days) for days in (-10, -2, -1, 0, 1, 2, 10)), shape.base_type)
+        return _dates(_around(day, (-10, -2, -1, 0, 1, 2, 10)), shape.base_type)
     if shape.base_type in _NUMERIC:
         number = Decimal(value.decode())
         return _numbers((number + step for step in (-1, 0, 1)), shape)
@@ -159,7 +159,14 @@ def _dates_near(hints: Hints) -> Iterator[date]:
             day = date.fromisoformat(text[:10])
         except ValueError:
             continue
-        yield from (day + timedelta(days) for days in _DAYS if day.toordinal() + days > 0)
+        yield from _around(day, _DAYS)
+
+
+def _around(day: date, steps: Iterable[int]) -> Iterator[date]:
+    """Days so many days away, of those that Python has: a constraint may well speak of its last one."""
+    for step in steps:
+        if 0 < day.toordinal() + step <= date.max.toordinal():
+            yield day + timedelta(step)
 
 
 @cache
