@@ -9,7 +9,7 @@ vouches for it: ``satisfies: [constraint, ...]``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Protocol
@@ -19,7 +19,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from capture.model import Catalog, Column, ColumnName, ServerFailed, TableName
-from transform.claims import Claim, claims_on, fits, may_fail, tree_of
+from transform.claims import Claim, cannot_fail, claims_on, fits, may_fail, tree_of
 from transform.conditions import Evaluate, Fails, compile_condition, read
 from transform.coverage import Decision, Finding, FindingKind, Severity
 from transform.masks.ids import reach
@@ -54,7 +54,8 @@ def hold_checks(catalog: Catalog, decisions: Mapping[ColumnName, Decision], tria
         masked = [decisions[column] for column in columns if trial.reads(column) is not None]
         for decision in masked:
             claims.setdefault(decision.column, set()).add(claim.name)
-        if masked and not any(claim.name in decision.rule.satisfies for decision in masked):
+        is_vouched_for = any(claim.name in decision.rule.satisfies for decision in masked)
+        if masked and not is_vouched_for and not cannot_fail(claim):
             found = _try(claim, masked, trial)
             if found is not None:
                 yield found
@@ -144,10 +145,9 @@ class _Trying:
     def found(self) -> _Found:
         """Try rows of which the claim holds. Raises ``Unknown``."""
         rows = self._rows()
-        before = [self._taken(row) for row in self._values(rows)]
-        rows = rows.filter(pa.array(before, pa.bool_()))
+        rows = rows.filter(pa.array(self._asked_of(rows, self._taken), pa.bool_()))
         rows, out = self._mask(rows)
-        failed = sum(not self._satisfied(row) for row in self._values(out))
+        failed = self._asked_of(out, self._satisfied).count(False)
         out_of_reach = not all(self._satisfied(row) for row in self._reached(rows, out))
         if not failed and not out_of_reach:
             self._expect_enough(rows)
@@ -211,13 +211,18 @@ class _Trying:
         except ServerFailed:
             return None
 
-    def _values(self, rows: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-        columns = {
-            name: [read(value, self._shapes[column]) for value in rows.column(column).to_pylist()]
-            for name, column in self._claim.names.items()
-        }
-        for row in range(rows.num_rows):
-            yield {name: values[row] for name, values in columns.items()}
+    def _asked_of(self, rows: pa.RecordBatch, test: Callable[[dict[str, Any]], bool]) -> list[bool]:
+        """What a test says of each row; rows that are alike are asked of once."""
+        columns = [rows.column(column).to_pylist() for column in self._claim.names.values()]
+        known: dict[tuple[bytes | None, ...], bool] = {}
+        for values in zip(*columns, strict=True):
+            if values not in known:
+                known[values] = test(self._row(values))
+        return [known[values] for values in zip(*columns, strict=True)]
+
+    def _row(self, values: Iterable[bytes | None]) -> dict[str, Any]:
+        names = self._claim.names.items()
+        return {name: read(value, self._shapes[column]) for (name, column), value in zip(names, values, strict=True)}
 
     def _reached(self, rows: pa.RecordBatch, out: pa.RecordBatch) -> Iterator[dict[str, Any]]:
         """Rows with the ends of what id.int may make: one value of millions is seldom met by trying."""
@@ -225,18 +230,23 @@ class _Trying:
             decision = self._masked.get(column)
             if decision is None or decision.rule.mask != _INTEGER_PERMUTATION:
                 continue
-            for original, row in zip(rows.column(column).to_pylist(), self._values(out), strict=True):
+            values = zip(*(out.column(other).to_pylist() for other in self._claim.names.values()), strict=True)
+            for original, row in zip(rows.column(column).to_pylist(), values, strict=True):
                 if original is None or not original.removeprefix(b"-").isdigit():
                     continue
                 for end in reach(decision.rule.params, decision.domain.width, int(original)):
-                    yield {**row, name: read(b"%d" % end, self._shapes[column])}
+                    yield {**self._row(row), name: read(b"%d" % end, self._shapes[column])}
 
     def _satisfied(self, row: dict[str, Any]) -> bool:
         try:
-            whole = row | {name: compute(row) for name, compute in self._generated.items()}
-            return not any(part(whole) is False for part in self._holds)
+            if self._generated:
+                row = row | {name: compute(row) for name, compute in self._generated.items()}
+            for part in self._holds:
+                if part(row) is False:
+                    return False
         except Fails:
             return False
+        return True
 
 
 def _parts_about(sql: str, masked: set[str], kept: set[str]) -> list[Evaluate]:

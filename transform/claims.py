@@ -135,6 +135,16 @@ def _holds(value: Any, shape: Column) -> bool:
     return True
 
 
+def cannot_fail(claim: Claim) -> bool:
+    """Whether a demand is met by whatever values there are: what an index computes without a division, and without
+    reading anything as a value of another type but text."""
+    if claim.is_condition or claim.result is not None:
+        return False
+    computed = (shape.expression for shape in claim.table.columns if shape.name in claim.read and shape.expression)
+    trees = map(parse, (claim.expression, *computed))
+    return all(tree is not None and not _casts(tree) and not _divisors(tree) for tree in trees)
+
+
 def may_fail(claim: Claim, masked: frozenset[str], *, nulls: bool) -> bool:
     """Whether a demand of which it is not known what it computes could fail of other values of the ``masked`` columns:
     a constraint; a result that the column need not hold, or NULL (``nulls``: a mask makes some); what reads a text as
@@ -152,9 +162,16 @@ def may_fail(claim: Claim, masked: frozenset[str], *, nulls: bool) -> bool:
         for shape in claim.table.columns
         if shape.name in masked and (shape.base_type in TEXT | JSON or shape.is_array)
     }
-    casts = (node.this for node in tree.find_all(exp.Cast) if not _is_text(node.to))
-    divisors = (node.expression for node in tree.find_all(exp.Div, exp.Mod))
-    return any(_reads(node, texts) for node in casts) or any(_reads(node, masked) for node in divisors)
+    return any(_reads(node, texts) for node in _casts(tree)) or any(_reads(node, masked) for node in _divisors(tree))
+
+
+def _casts(tree: exp.Expression) -> list[exp.Expr]:
+    """What is read as a value of another type than text."""
+    return [node.this for node in tree.find_all(exp.Cast) if not _is_text(node.to)]
+
+
+def _divisors(tree: exp.Expression) -> list[exp.Expr]:
+    return [node.expression for node in tree.find_all(exp.Div, exp.IntDiv, exp.Mod)]
 
 
 def _is_text(to: exp.Expr) -> bool:

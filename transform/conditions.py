@@ -31,8 +31,9 @@ _KEPT_AS_TEXT: Final = frozenset({"uuid"})
 _NUMERIC_TYPES: Final = frozenset("SMALLINT INT BIGINT DECIMAL FLOAT DOUBLE".split())
 _TEXT_TYPES: Final = frozenset({"TEXT", "VARCHAR"})
 _TIME_TYPES: Final = frozenset({"TIMESTAMP", "TIMESTAMPTZ"})
-
-
+_BEYOND: Final = "a date is beyond those that are known"
+# Of these, values of one type are compared as they are.
+_COMPARED: Final = frozenset({bool, int, Decimal, str, date, datetime})
 _WHOLE: Final = re.compile(r"[+-]?[0-9]+")
 # What versions of PostgreSQL read, and read differently: 1_000, 0x1f.
 _ODD_NUMBER: Final = re.compile(r"[0-9a-f]_[0-9a-f]|^[+-]?0[xob]", re.IGNORECASE)
@@ -112,7 +113,7 @@ def _strict(function: Callable[..., Any], *names: str) -> tuple[frozenset[str], 
 
         def evaluate(row: Row) -> Any:
             values = [part(row) for part in parts]
-            return None if any(value is None for value in values) else function(*values)
+            return None if None in values else function(*values)
 
         return evaluate
 
@@ -318,7 +319,7 @@ def _as_date(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise Unknown("a date is beyond those that are known") from None
+        raise Unknown(_BEYOND) from None
 
 
 def _as_time(text: str) -> datetime:
@@ -429,6 +430,8 @@ def _to_opaque(value: Any, *, kind: str, is_written: bool) -> Opaque:
 
 def _pair(first: Any, second: Any) -> tuple[Any, Any]:
     """Two values that can be compared, made of one type."""
+    if type(first) is type(second) and type(first) in _COMPARED:
+        return first, second
     if isinstance(first, Folded) or isinstance(second, Folded):
         return _text(first).lower(), _text(second).lower()
     if isinstance(first, Opaque) and isinstance(second, Opaque):
@@ -461,7 +464,7 @@ def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
 
 def _add(first: Any, second: Any) -> Any:
     if isinstance(first, date) and not isinstance(first, datetime):
-        return first + timedelta(_number(second))
+        return _moved(first, _number(second))
     return _number(first) + _number(second)
 
 
@@ -469,8 +472,15 @@ def _subtract(first: Any, second: Any) -> Any:
     if isinstance(first, date) and not isinstance(first, datetime):
         if isinstance(second, date) and not isinstance(second, datetime):
             return (first - second).days
-        return first - timedelta(_number(second))
+        return _moved(first, -_number(second))
     return _number(first) - _number(second)
+
+
+def _moved(day: date, days: int) -> date:
+    try:
+        return day + timedelta(days)
+    except OverflowError:
+        raise Unknown(_BEYOND) from None
 
 
 def _remainder(first: Any, second: Any) -> Any:

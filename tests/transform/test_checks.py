@@ -56,6 +56,7 @@ def is_taken(found: Finding | None) -> bool:
         ("a int4", "((a >= 1) AND (a <= 999999))", {"mask": "id.int", "range": [1, 999_999]}),
         ("a int8", "(a >= 0)", "id.int"),
         ("a date", "(a >= '1800-01-01'::date)", {"mask": "date.truncate", "to": "month"}),
+        ("a date", "(a <= '9999-12-31'::date)", {"mask": "date.truncate", "to": "month"}),
         ("a enum(x|y)", "((a)::text <> 'z'::text)", {"mask": "constant", "value": "x"}),
     ],
 )
@@ -154,6 +155,14 @@ def test_a_generated_column_is_computed_from_the_masked_ones() -> None:
     assert is_taken(said(of, a=None))
 
 
+def test_days_beyond_those_of_python_are_left_out() -> None:
+    """Where a constraint counts days on from a date, or speaks of the last day that has a name."""
+    nights = constrained("a date", "n int4", expression="((a + n) > (a - 1))")
+    assert is_taken(said(nights, n="number.noise"))
+    period = constrained("a date", "b date", expression="((a < b) AND (b <= '9999-12-31'::date))")
+    assert is_taken(said(period, a=None))
+
+
 LOWER: dict[str, object] = {"expression": "lower(a)"}
 SLUG: dict[str, object] = {"expression": "public.slug(a)"}
 SEARCH: dict[str, object] = {"expression": "to_tsvector('english'::regconfig, COALESCE(a, ''::text))"}
@@ -179,6 +188,7 @@ LIMITED: dict[str, object] = {"expression": "((a || ' '::text) || b)", "max_leng
         ("g text generated", SLUG | {"max_length": 9, "base_type": "varchar"}, {"a": "email"}, True),
         ("g tsvector generated", SEARCH, {"a": "email"}, False),
         ("g uuid generated", {"expression": "(a)::uuid"}, {"a": "email"}, True),
+        ("g numeric generated", {"expression": "div((100)::numeric, (n)::numeric)"}, {"n": "id.int"}, True),
     ],
 )  # fmt: skip
 def test_a_generated_column_must_be_computed_and_fit(
