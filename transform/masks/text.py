@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from functools import cached_property
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,13 @@ _WORDS_IN_PAGE: Final = 8192
 _LINE_BREAKS: Final = (ord("\n"), ord("\r"))
 
 
+class _Page(NamedTuple):
+    """A page of words, which stands there twice, and where each word of the first begins."""
+
+    twice: bytes
+    starts: npt.NDArray[np.int64]
+
+
 class Lorem(Mask):
     """Replaces text by as many characters of Latin; line breaks stay where they are.
 
@@ -41,13 +49,15 @@ class Lorem(Mask):
 
     def __init__(self, prf: Prf) -> None:
         self._prf = prf
+
+    @cached_property
+    def _page(self) -> _Page:
+        # Written when it is first asked for: a plan has hundreds, and a process that masks need not see all their rows.
         counters = np.arange(_WORDS_IN_PAGE // 8 * 2, dtype="<u8").reshape(-1, 2)
-        numbers = prf.blocks(counters.view(np.uint8)).view("<u2").reshape(-1)
+        numbers = self._prf.blocks(counters.view(np.uint8)).view("<u2").reshape(-1)
         words = [_WORDS[number] for number in (numbers.astype(np.uint32) * len(_WORDS) >> 16).tolist()]
-        self._page = (" ".join(words) + " ").encode()
-        self._twice = self._page * 2
         lengths = np.array([len(word) + 1 for word in words])
-        self._starts = np.cumsum(lengths) - lengths
+        return _Page((" ".join(words) + " ").encode() * 2, np.cumsum(lengths) - lengths)
 
     def __reduce__(self) -> tuple[type[Lorem], tuple[Prf]]:
         return (Lorem, (self._prf,))
@@ -60,7 +70,8 @@ class Lorem(Mask):
         if data.size and data.max() >= 0x80:
             begins = (data & 0xC0) != 0x80
             lengths = per_value(begins, (offsets - offsets[0]).astype(np.int64))
-        starts = self._starts[below(lanes(self._prf.tags(values))[0], len(self._starts))]
+        starts = self._page.starts
+        starts = starts[below(lanes(self._prf.tags(values))[0], len(starts))]
         text = bytearray().join(self._cut(starts, lengths))
         made = np.frombuffer(text, dtype=np.uint8)
         made_offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
@@ -77,9 +88,9 @@ class Lorem(Mask):
 
     def _cut(self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.integer]) -> list[bytes]:
         """So many bytes of the page from each start on. The page goes on at its beginning where it ends."""
-        page = self._twice
-        if lengths.size and (longest := int(lengths.max())) > len(self._page):
-            page = self._page * (longest // len(self._page) + 2)
+        page = self._page.twice
+        if lengths.size and (longest := int(lengths.max())) > len(page) // 2:
+            page *= longest // len(page) + 2
         return [page[start:end] for start, end in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)]
 
 
