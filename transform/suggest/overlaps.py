@@ -5,10 +5,8 @@ Of each column digests of its values are kept, never a value. A digest means som
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -50,22 +48,7 @@ class Overlaps:
         digests = np.concatenate([self._digests[column] for column in asked])
         owners = np.repeat(np.arange(len(asked)), [len(self._digests[column]) for column in asked])
         order = np.argsort(digests, kind="stable")
-        digests, owners = digests[order], owners[order]
-        # A digest that several columns have stands in a run; one that a single column has is of no interest.
-        starts = np.flatnonzero(np.r_[True, digests[1:] != digests[:-1]])
-        lengths = np.diff(np.r_[starts, len(digests)])
-        shared: Counter[tuple[int, int]] = Counter()
-        for start, length in zip(starts[lengths > 1].tolist(), lengths[lengths > 1].tolist(), strict=True):
-            shared.update(combinations(owners[start : start + length].tolist(), 2))
-        leaders = list(range(len(asked)))
-        for (one, other), count in shared.items():
-            if count >= _ENOUGH:
-                lower, upper = sorted((leaders[one], leaders[other]))
-                leaders = [lower if leader == upper else leader for leader in leaders]
-        members: dict[int, list[int]] = defaultdict(list)
-        for place, leader in enumerate(leaders):
-            members[leader].append(place)
-        return [self._group(asked, places) for places in members.values() if len(places) > 1]
+        return [self._group(asked, places) for places in _united(digests[order], owners[order], len(asked))]
 
     def _group(self, asked: Sequence[ColumnName], places: Sequence[int]) -> Group:
         own = [self._digests[asked[place]] for place in places]
@@ -73,3 +56,41 @@ class Overlaps:
         common = values[times > 1]
         counts = ((int(np.isin(digests, common).sum()), len(digests)) for digests in own)
         return Group(dict(zip((asked[place] for place in places), counts, strict=True)))
+
+
+def _united(digests: npt.NDArray[np.int64], owners: npt.NDArray[np.int64], count: int) -> list[list[int]]:
+    """The owners that share enough digests, also by way of others; ``digests`` are ascending, each of the owner beside
+    it."""
+    # A digest's owners stand in a run; one that a single owner has is of no interest.
+    starts = np.flatnonzero(np.r_[True, digests[1:] != digests[:-1]])
+    lengths = np.diff(np.r_[starts, len(digests)])
+    runs = np.repeat(np.arange(len(starts)), lengths)
+    of_owner = np.split(runs[np.argsort(owners, kind="stable")], np.cumsum(np.bincount(owners, minlength=count))[:-1])
+    # How many of a run's owners are in no group: hundreds of columns may hold the same names, and one look is enough.
+    left = lengths.copy()
+    is_free = np.ones(count, np.bool_)
+
+    def take(taken: list[int]) -> None:
+        is_free[taken] = False
+        for owner in taken:
+            left[of_owner[owner]] -= 1
+
+    groups: list[list[int]] = []
+    for first in range(count):
+        if not is_free[first]:
+            continue
+        group, waiting = [first], [first]
+        take(group)
+        while waiting:
+            own = of_owner[waiting.pop()]
+            own = own[left[own] > 0]
+            ends = np.cumsum(lengths[own])
+            places = np.arange(lengths[own].sum()) + np.repeat(starts[own] - ends + lengths[own], lengths[own])
+            shared = np.bincount(owners[places], minlength=count)
+            found = np.flatnonzero((shared >= _ENOUGH) & is_free).tolist()
+            take(found)
+            group += found
+            waiting += found
+        if len(group) > 1:
+            groups.append(sorted(group))
+    return groups
