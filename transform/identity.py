@@ -132,7 +132,8 @@ def _fitted(rules: Rules, decision: Decision) -> list[object]:
         # Whether it is written or taken over, what is NULL is linked with nothing.
         return [NULL]
     code = own_code.digests(rule.written, rules.folder)
-    return [rule.identity, code, domain.name, domain.width, domain.max_length, domain.ignores_case]
+    room = domain.max_length, domain.counts_bytes
+    return [rule.identity, code, domain.name, domain.width, *room, domain.ignores_case]
 
 
 def _hash(content: object) -> str:

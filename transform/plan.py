@@ -66,11 +66,6 @@ class TablePlan:
     chosen: Predicate | None = None
 
     @property
-    def is_raw(self) -> bool:
-        """Whether every column and row is kept, so that blocks may pass as they come."""
-        return not self.masks and self.chosen is None
-
-    @property
     def readers(self) -> dict[str, tuple[str, ...]]:
         """The columns whose masks read others of the row, and which."""
         return {name: read for name, mask in self.masks.items() if (read := _read_by(mask))}

@@ -88,7 +88,7 @@ def test_the_hotel_compiles(hotel_rules: Rules) -> None:
     assert set(plan.tables) == set(hotel().tables)
     assert plan_of(plan, "public.guests").masked_columns == ("email", "full_name", "phone", "born_on", "notes")
     assert plan_of(plan, "public.messages").masked_columns == ("sender", "body")
-    assert plan_of(plan, "public.reservations").is_raw
+    assert not plan_of(plan, "public.reservations").masks
     assert plan_of(plan, "public.sessions").rows == "none"
     assert {finding.kind for finding in check(hotel_rules, hotel())} == {FindingKind.INHERITED}
 
@@ -145,6 +145,18 @@ def test_the_fingerprint_covers_what_masks() -> None:
     declared = {"version": 1, "tables": {"public.t": {"columns": {"b": "keep"}}}}
     declared["domains"] = {"d": {"mask": "text.lorem", "columns": ["public.t.a"]}}
     assert compiled(Rules.model_validate(declared), of).fingerprint != before
+
+
+def test_the_fingerprint_covers_what_a_domain_has_room_for() -> None:
+    """A linked column of the type name counts bytes, where characters were counted before."""
+    of = catalog(table("public.t", "a varchar(20)", "b text"), table("public.u", "c name"))
+    hashes = []
+    for others, decided in (["public.t.b"], {"c": "keep"}), (["public.t.b", "public.u.c"], {}):
+        tables = {"public.t": {}, "public.u": {"columns": decided}}
+        domains = {"d": {"mask": "text.lorem", "columns": ["public.t.a", *others]}}
+        rules = Rules.model_validate({"version": 1, "tables": tables, "domains": domains})
+        hashes.append(compiled(rules, of).identities["public.t"]["a"])
+    assert hashes[0] != hashes[1]
 
 
 def test_the_copys_sequence_starts_above_masked_ids() -> None:
