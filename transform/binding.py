@@ -248,7 +248,6 @@ class Binder:
             tables=self._images,
             row={name: other.shape for name, other in row.items()},
             rules={name: (other.rule.mask, other.rule.params) for name, other in row.items()},
-            linked=len(decision.domain.columns) > 1,
             free=self._free(decision.column.table),
             keyed=self._keyed,
             subject=self._subject(decision),

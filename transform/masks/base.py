@@ -136,9 +136,9 @@ class Build:
 
     ``row`` holds the shapes of all copied columns of the table by name, and ``rules`` the decided ones' masks by name
     with their parameters as written; both are empty where a mask stands inside another, which may not read the row.
-    ``linked`` tells that columns elsewhere must be masked alike (a foreign key, a declared domain), so that no other
-    column of this row may have a say; ``free`` names the columns of ``rules`` of which that is not true, nor are they
-    unique, arrays, or part of a key by which rows are found. ``keyed`` gives the keyed function of another domain.
+    ``free`` names the columns of ``rules`` that other columns of the row may have a say in: those that no column
+    elsewhere must be masked like (a foreign key, a declared domain), and that are neither unique nor arrays nor part of
+    a key by which rows are found. ``keyed`` gives the keyed function of another domain.
     ``subject`` is the column that holds the key of the person whom the row is about, with the keyed function of that
     key's domain. ``locale`` is what the rules say for all columns, ``encoding`` production's, as PostgreSQL calls it.
     ``folder`` is the rules file's, where functions of the user's own are.
@@ -152,7 +152,6 @@ class Build:
     tables: Any = None
     row: Mapping[str, Column] = field(default_factory=dict)
     rules: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
-    linked: bool = False
     free: frozenset[str] = frozenset()
     keyed: Callable[[str], Prf] | None = None
     subject: tuple[str, Prf] | None = None
