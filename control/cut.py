@@ -94,10 +94,13 @@ class Cut:
 async def no_longer_than(max_age: timedelta, taken: float, given_up: str) -> AsyncIterator[None]:
     """What needs a snapshot that was ``taken`` then (on the monotonic clock, in seconds), for no longer than production
     may bear it, whatever it waits for. Raises ``ServerFailed``, which says what was ``given_up``."""
+    limit = asyncio.timeout(taken + max_age.total_seconds() - time.monotonic())
     try:
-        async with asyncio.timeout(taken + max_age.total_seconds() - time.monotonic()):
+        async with limit:
             yield
     except TimeoutError:
+        if not limit.expired():
+            raise
         raise ServerFailed(
             f"the snapshot grew older than snapshot.max_age ({max_age}), and production comes first: {given_up}.",
             hint="Raise snapshot.max_age or snapshot.workers, or do it when production is quieter and the stream has "
@@ -116,7 +119,7 @@ def fingerprint(catalog: Catalog) -> str:
 
 def _shape(table: Table) -> Table:
     columns = tuple(replace(column, comment=None) for column in table.columns)
-    return replace(table, columns=columns, pages=0, bytes=0, estimated_rows=0, comment=None)
+    return replace(table, columns=columns, computed=(), pages=0, bytes=0, estimated_rows=0, comment=None)
 
 
 class KeptWaiting(Interrupted):
