@@ -136,13 +136,18 @@ def _holds(value: Any, shape: Column) -> bool:
 
 
 def cannot_fail(claim: Claim) -> bool:
-    """Whether a demand is met by whatever values there are: what an index computes without a division, and without
-    reading anything as a value of another type but text."""
-    if claim.is_condition or claim.result is not None:
+    """Whether a demand is met by whatever values there are: what is computed without a division, and without reading
+    anything as a value of another type but text, where nothing takes it or what takes it has no limits."""
+    if claim.is_condition or not (claim.result is None or _takes_anything(claim.result)):
         return False
     computed = (shape.expression for shape in claim.table.columns if shape.name in claim.read and shape.expression)
     trees = map(parse, (claim.expression, *computed))
     return all(tree is not None and not _casts(tree) and not _divisors(tree) for tree in trees)
+
+
+def _takes_anything(shape: Column) -> bool:
+    has_room = shape.max_length is None and shape.base_type not in INTEGER | {"numeric"}
+    return has_room and not shape.not_null and not shape.checks
 
 
 def may_fail(claim: Claim, masked: frozenset[str], *, nulls: bool) -> bool:
