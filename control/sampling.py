@@ -166,10 +166,10 @@ def _pick(values: pa.BinaryArray, column: Column) -> list[bytes]:
     times = Counter(values.drop_null().to_pylist())
     longest = sorted(times, key=len)[-_EXTREMES:]
     rarest = [value for value, number in times.items() if number == 1][:: max(1, len(times) // _EXTREMES)]
-    marked = values.filter(pc.match_substring_regex(values, _MARKS)).to_pylist()
-    marked = list(dict.fromkeys(marked))[:: max(1, len(marked) // _EXTREMES)][:_EXTREMES]
+    marked = list(dict.fromkeys(values.filter(pc.match_substring_regex(values, _MARKS)).to_pylist()))
+    marked = marked[:: max(1, len(marked) // _EXTREMES)]
     seen = set(picked)
-    extremes = dict.fromkeys([*longest, *rarest[:_EXTREMES], *marked])
+    extremes = dict.fromkeys([*longest, *rarest[:_EXTREMES], *marked[:_EXTREMES]])
     return [*picked, *(value for value in extremes if value not in seen)]
 
 
