@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from capture.model import Column
+from transform import hstoretext
 from transform.masks.base import MASKS
 from transform.rules import KEEP, NULL, TODO
 from transform.suggest.category import Category, held_by
@@ -32,7 +33,6 @@ _MOST_LEAVES: Final = 50
 _SHOWN: Final = 4
 # Digits behind the point; a thousandth of a degree is a hundred metres.
 _EXACT: Final = 3
-_PAIR: Final = re.compile(r'"((?:[^"\\]|\\.)*)"=>(?:"((?:[^"\\]|\\.)*)"|NULL)')
 _TEXT: Final = Column("leaf", 0, 25, -1, "text", "text")
 
 
@@ -87,8 +87,8 @@ def judge_hstore(values: Iterable[bytes], setting: Setting) -> tuple[Written, st
     rows = 0
     for value in values:
         rows += 1
-        for key, text in _PAIR.findall(value.decode("utf-8", "replace")):
-            found[key].append(text.encode())
+        for name, text in hstoretext.parse(value):
+            found[name.decode("utf-8", "replace")].append(text or b"")
     keys: dict[str, Written] = {}
     is_map = len(found) > _MOST_KEYS and all(len(texts) * 2 < rows for texts in found.values())
     if is_map or telling_hits(Profile.of(key.encode() for key in found)):
