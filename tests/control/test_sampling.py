@@ -137,3 +137,16 @@ async def test_what_has_the_marks_of_a_person_is_sampled_too(database: Database,
     address = SourceAddress.parse(database.url)
     samples, _ = await sample(address, await _catalog(address), QuietReport())
     assert f"see {hidden}".encode() in samples[ColumnName.parse("public.words.word")]
+
+
+async def test_marked_values_are_sampled_however_often_they_come(database: Database) -> None:
+    """Of forty addresses among ten thousand notes, each of which comes five times, all are seen."""
+    database.execute(
+        "CREATE TABLE notes AS SELECT CASE WHEN n % 50 = 7 THEN 'mail user' || n / 50 % 40 || '@example.com'"
+        " ELSE 'a note about a room, and a longer one ' || n END AS note FROM generate_series(1, 10000) n",
+        "ANALYZE",
+    )
+    address = SourceAddress.parse(database.url)
+    samples, _ = await sample(address, await _catalog(address), QuietReport())
+    marked = {value for value in samples[ColumnName.parse("public.notes.note")] if b"@" in value}
+    assert marked == {b"mail user%d@example.com" % number for number in range(40)}
