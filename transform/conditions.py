@@ -487,7 +487,10 @@ def _remainder(first: Any, second: Any) -> Any:
     # SQL's has the sign of the dividend.
     if not _number(second):
         raise Fails
-    rest = abs(_number(first)) % abs(second)
+    try:
+        rest = abs(_number(first)) % abs(second)
+    except InvalidOperation:
+        raise Unknown("the rest of so long a number is not known") from None
     return -rest if first < 0 else rest
 
 

@@ -9,7 +9,7 @@ import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from functools import cache
 from typing import Final
 
@@ -33,6 +33,8 @@ _TEXTS: Final = (
 _NUMBERS: Final = (0, 1, 2, 3, 5, 10, 17, 42, 99, 100, 101, 500, 999, 1000, 12_345, 99_999, 10**6, 10**9, -1, -5, -100)
 _SHARES: Final = tuple(map(Decimal, ("0", "0.5", "0.9", "1.1", "2")))
 _CLOSE: Final = 17
+# Longer numbers are not spoken of: what PostgreSQL's numeric may have before and behind the point.
+_DIGITS: Final = 131_072 + 16_383
 _DAYS: Final = (-36_500, -10_000, -400, -60, *range(1 - _CLOSE, _CLOSE), 60, 400)
 _OTHER: Final = {
     "bool": ("t", "f"),
@@ -67,7 +69,8 @@ def probes(shape: Column, hints: Hints) -> tuple[list[bytes], list[bytes]]:
         near, spread = _texts_near(hints), _texts_all_over()
         return _fitting(near, shape), _fitting(spread, shape)
     if shape.base_type in _NUMERIC:
-        return _numbers(_numbers_near(hints), shape), _numbers(_numbers_all_over(), shape)
+        with localcontext(prec=_DIGITS):
+            return _numbers(_numbers_near(hints), shape), _numbers(_numbers_all_over(), shape)
     if shape.base_type in _DATES:
         return _dates(_dates_near(hints), shape.base_type), _dates(_dates_all_over(), shape.base_type)
     if shape.base_type == "uuid":
@@ -86,7 +89,8 @@ def neighbours(value: bytes, shape: Column) -> list[bytes]:
         return _dates(_around(day, (-10, -2, -1, 0, 1, 2, 10)), shape.base_type)
     if shape.base_type in _NUMERIC:
         number = Decimal(value.decode())
-        return _numbers((number + step for step in (-1, 0, 1)), shape)
+        with localcontext(prec=_DIGITS):
+            return _numbers((number + step for step in (-1, 0, 1)), shape)
     return _fitting([value.decode()], shape) if shape.base_type in TEXT else [value]
 
 

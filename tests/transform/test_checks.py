@@ -57,6 +57,8 @@ def is_taken(found: Finding | None) -> bool:
         ("a int8", "(a >= 0)", "id.int"),
         ("a date", "(a >= '1800-01-01'::date)", {"mask": "date.truncate", "to": "month"}),
         ("a date", "(a <= '9999-12-31'::date)", {"mask": "date.truncate", "to": "month"}),
+        ("a int8", "((a)::numeric < 1e30)", "id.int"),
+        ("a numeric", "((a < 1e40) AND ((a % (1)::numeric) < (1)::numeric))", {"mask": "constant", "value": 7}),
         ("a enum(x|y)", "((a)::text <> 'z'::text)", {"mask": "constant", "value": "x"}),
     ],
 )
