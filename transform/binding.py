@@ -150,7 +150,8 @@ class Binder:
         try:
             condition = self._condition(decision, decision.rule.when)
             if isinstance(mask, DerivedMask) or isinstance(other, DerivedMask):
-                raise BadInput(f"the mask {decision.rule.mask} is made from masked columns and takes no condition.")
+                derived = decision.rule.mask if isinstance(mask, DerivedMask) else otherwise
+                raise BadInput(f"the mask {derived} is made from masked columns and takes no condition.")
         except BadInput as error:
             self._refuse(decision, FindingKind.CONDITION, error)
             return None
@@ -166,7 +167,7 @@ class Binder:
                 "some of its values would be masked and others not, and the column is in a unique index.",
                 hint="Mask all of them.",
             )
-        self._check_reads(decision, "its condition", condition.columns)
+        self._check_reads(decision, "its condition", condition.columns, hint="Leave the condition away.")
         return condition
 
     def _bind_mask(self, decision: Decision) -> AnyMask | None:
@@ -309,16 +310,15 @@ class Binder:
         """Whether what the mask reads comes wherever the column comes, and means the same there."""
         if decision.shape.is_array:
             raise BadInput(f"the mask {kind.name} works on a single value, and the column is an array.")
-        self._check_reads(decision, f"the mask {kind.name}", read)
+        self._check_reads(
+            decision, f"the mask {kind.name}", read, hint="Choose a mask that reads nothing but the value."
+        )
 
-    def _check_reads(self, decision: Decision, what: str, read: tuple[str, ...]) -> None:
+    def _check_reads(self, decision: Decision, what: str, read: tuple[str, ...], *, hint: str) -> None:
         listed = ", ".join(map(quote_identifier, read))
         if read and len(decision.domain.columns) > 1:
             other = next(column for column in decision.domain.columns if column != decision.column)
-            raise BadInput(
-                f"{what} reads {listed} of the same row, and {other} must be masked alike.",
-                hint="Choose a mask that reads nothing but the value.",
-            )
+            raise BadInput(f"{what} reads {listed} of the same row, and {other} must be masked alike.", hint=hint)
         unknown = [name for name in read if name not in self._rows[decision.column.table]]
         if unknown:
             raise BadInput(f"{what} reads {quote_identifier(unknown[0])}, which is no decided column of the table.")
@@ -326,8 +326,7 @@ class Binder:
         identity = table.identity_columns
         if decision.column.column in identity and not set(read) <= set(identity):
             raise BadInput(
-                f"{what} reads {listed}, and rows are found by this column, which may come alone.",
-                hint="Choose a mask that reads nothing but the value.",
+                f"{what} reads {listed}, and rows are found by this column, which may come alone.", hint=hint
             )
 
     # -------------------------------------------------------------------------------------------- checking

@@ -149,7 +149,7 @@ class _Keys:
         computing = self._computing(column)
         if uniqueness is Uniqueness.LOSSY and (column in self._columns or computing):
             part = "what is computed from it is" if computing else "the column is"
-            message = f"the mask {kind.name} may give two values the same one, and {part} in {self.what}."
+            message = f"the mask {decision.rule} may give two values the same one, and {part} in {self.what}."
             return BadInput(message, hint=_keeping_apart(shape, Uniqueness.INJECTIVE))
         operators = [self._columns[column]] if column in self._columns else []
         operators += [operator for expression, operator in self._expressions if expression in computing]
@@ -167,7 +167,7 @@ class _Keys:
             return BadInput(message, hint=hint if kind.name == _INTEGER_PERMUTATION else "Use keep.")
         collates = not self._deterministic or (column in self._columns and not decision.shape.deterministic)
         if (collates or readings & {Reading.FOLDED, Reading.FILLED}) and _may_differ_by_case(shape, uniqueness):
-            message = f"the mask {kind.name} may give two values that {self.what} holds equal, such as by case."
+            message = f"the mask {decision.rule} may give two values that {self.what} holds equal, such as by case."
             return BadInput(message, hint=_keeping_apart(shape, Uniqueness.TAGGED))
         tells_case = (column in self._columns and decision.shape.base_type != _CITEXT) or Reading.EXACT in readings
         if shape.base_type == _CITEXT and tells_case and not any(keys.folds(column) for keys in indexes):

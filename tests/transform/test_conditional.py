@@ -65,6 +65,9 @@ def test_a_condition_may_be_on_the_value_itself() -> None:
     assert masked({"mask": "redact", "when": "name LIKE 'G%'"}) == [b"[redacted]"] * 3
 
 
+MADE = {"mask": "text.template", "template": "{email}"}
+
+
 @pytest.mark.parametrize(
     ("column", "rule", "words"),
     [
@@ -73,6 +76,12 @@ def test_a_condition_may_be_on_the_value_itself() -> None:
         ("name", {"mask": "redact", "when": "age(now()) > 3"}, "is not supported"),
         ("name", {"mask": "redact", "when": "staff", "otherwise": "id.uuids"}, "no mask named"),
         ("name", {"mask": "redact", "when": "name = 7"}, "compared"),
+        (
+            "name",
+            {"mask": "redact", "when": "staff", "otherwise": MADE},
+            "the mask text.template with template is made",
+        ),
+        ("name", {**MADE, "when": "staff"}, "the mask text.template is made from masked columns"),
     ],
 )
 def test_a_condition_that_cannot_be_is_refused(column: str, rule: object, words: str) -> None:

@@ -55,6 +55,7 @@ def computed(name: str, expression: str, of: Catalog) -> Catalog:
         ("lower((a)::text)", "email", None),
         ("lower((a)::text)", IBAN, "the mask financial.iban may give two values that the unique index i holds equal"),
         ("lower((a)::text)", "text.lorem", "may give two values the same one, and what is computed from it"),
+        ("lower((a)::text)", {"mask": "email", "preserve_format": True}, "the mask email with preserve_format"),
         ("lower((a)::text)", None, None),
         ("(a)::text", IBAN, None),
         ("md5(a)", IBAN, None),
