@@ -60,6 +60,7 @@ class FindingKind(StrEnum):
     UNKNOWN_LEAVES = "unknown-leaves"
     FAILING = "failing"
     IMPURE = "impure"
+    UNSENT = "unsent"
     COST = "cost"
 
 

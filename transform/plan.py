@@ -292,7 +292,9 @@ def _compile(rules: Rules, catalog: Catalog, keyring: KeyRing) -> tuple[Plan, Co
         planned = _table_plan(rules, catalog, table, masks)
         if planned is not None:
             plans[name] = replace(planned, chosen=chosen.get(root_of(catalog, name)))
-    trial_binder = partial(Binder, catalog, _TRIAL_KEYS, images, coverage.decisions, locale=rules.locale)
+    trial_binder = partial(
+        Binder, catalog, _TRIAL_KEYS, images, coverage.decisions, locale=rules.locale, folder=rules.folder
+    )
     trial = _Trial(trial_binder, coverage.decisions, masks)
     checked = list(hold_checks(catalog, coverage.decisions, trial))
     decisions = coverage.decisions.values()

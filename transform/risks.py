@@ -27,7 +27,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capture.model import BadInput, Catalog, Column, ColumnName, ServerFailed, Table, quote_identifier
+from capture.model import (
+    BadInput,
+    Catalog,
+    Column,
+    ColumnName,
+    ReplicaIdentity,
+    ServerFailed,
+    Table,
+    quote_identifier,
+)
 from transform import hstoretext
 from transform.arraytext import delimiter_of, parse
 from transform.binding import BlankPaddedMask
@@ -61,6 +70,8 @@ _NAMES: Final = (Category.FULL_NAME, Category.FIRST_NAME, Category.LAST_NAME)
 # What a name is believed to say of a column of numbers, and what says it though the values are few.
 _IN_NUMBERS: Final = TELLING | {Category.PHONE, Category.ACCOUNT, Category.PERSONAL_NUMBER, Category.BIRTH}
 _IN_FEW: Final = TELLING | {Category.BIRTH}
+# In bytes: what is shorter stays in its row, and is sent.
+_SENT_ALWAYS: Final = 2000
 _WITH_TEXT: Final = TEXT | JSON | {"hstore", "xml"}
 
 _Codes: TypeAlias = npt.NDArray[np.int64]
@@ -106,6 +117,27 @@ class Risks:
             yield from self._judge_column(decision, plan, rows.column(name).drop_null().to_pylist(), masked[name])
         if table.name in self._about_people:
             yield from self._linkable(plan, rows)
+        yield from self._unsent(table, plan, rows)
+
+    def _unsent(self, table: Table, plan: TablePlan, rows: pa.RecordBatch) -> Iterator[Finding]:
+        """Masks that read what an update may not send; see ``transform.changes``."""
+        parts = [each for each in self._catalog.tables.values() if table.name in (each.name, each.root)]
+        if not plan.readers or all(part.kind == "p" or part.replica_identity is ReplicaIdentity.FULL for part in parts):
+            return
+        sizes = {name: pc.max(pc.binary_length(rows.column(name))).as_py() or 0 for name in plan.columns}
+        large = {name for name, size in sizes.items() if size > _SENT_ALWAYS}
+        for name, read in plan.readers.items():
+            if concerned := [each for each in dict.fromkeys((*read, name)) if each in large]:
+                decision = self._decisions[ColumnName(table.root or table.name, name)]
+                message = (
+                    f"its mask reads the row, and {', '.join(map(quote_identifier, concerned))} may be large: an "
+                    "update that leaves a large value as it is does not send it, and a stream ends there."
+                )
+                hint = (
+                    "If rows are updated, have the DBA give the table REPLICA IDENTITY FULL, unless a column is "
+                    "generated, or choose a mask that reads nothing but the value."
+                )
+                yield Finding(Severity.NOTE, FindingKind.UNSENT, str(decision.column), message, hint, decision.at)
 
     def _judge_column(
         self, decision: Decision, plan: TablePlan, values: list[bytes], masked: Sequence[bytes | None] | None

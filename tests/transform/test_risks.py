@@ -13,7 +13,7 @@ from fix_catalog import catalog, foreign_key, table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.model import Catalog, TableName
+from capture.model import Catalog, ReplicaIdentity, TableName
 from transform.coverage import Finding, FindingKind, Severity
 from transform.plan import examine
 from transform.risks import ALONE, LEAST, Risks, _alone, _fewest, _joined
@@ -337,3 +337,17 @@ def test_keys_of_an_hstore_that_look_like_data_are_told() -> None:
         one for one in found(rules(a="hstore"), of("a hstore"), {"a": values}) if one.kind is FindingKind.PERSONAL
     ]
     assert "in 40 of 40" in risk.message
+
+
+@pytest.mark.parametrize(("size", "identity", "is_told"), [(2001, "d", True), (2000, "d", False), (2001, "f", False)])
+def test_what_an_update_may_not_send_is_told_where_a_mask_reads_it(size: int, identity: str, *, is_told: bool) -> None:
+    """A stream would end at such an update, and the row before, if it is sent, helps."""
+    schema = of("note text", "title text")
+    (made,) = schema.tables.values()
+    schema = replace(schema, tables={NAME: replace(made, replica_identity=ReplicaIdentity(identity))})
+    own = rules(note="text.lorem", title={"mask": "text.template", "template": "{note}"})
+    said = found(own, schema, {"note": ["x" * size, None], "title": ["a", "b"]})
+    told = [finding for finding in said if finding.kind is FindingKind.UNSENT]
+    assert [(finding.where, finding.severity) for finding in told] == (
+        [("public.t.title", Severity.NOTE)] if is_told else []
+    )
