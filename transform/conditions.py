@@ -136,30 +136,24 @@ def _literal(node: exp.Literal) -> Evaluate:
     return lambda row: value
 
 
-def _and(node: exp.And) -> Evaluate:
-    left, right = _compile(node.this), _compile(node.expression)
+def _connector(*, decisive: bool) -> Callable[[Any], Evaluate]:
+    """AND and OR, of which one value decides whatever the others are. A chain of them is one, however long."""
 
-    def evaluate(row: Row) -> Any:
-        first = left(row)
-        if first is False:
-            return False
-        second = right(row)
-        return False if second is False else (None if first is None or second is None else True)
+    def make(node: Any) -> Evaluate:
+        parts = [_compile(part) for part in node.flatten()]
 
-    return evaluate
+        def evaluate(row: Row) -> Any:
+            is_known = True
+            for part in parts:
+                value = part(row)
+                if value is decisive:
+                    return decisive
+                is_known = is_known and value is not None
+            return not decisive if is_known else None
 
+        return evaluate
 
-def _or(node: exp.Or) -> Evaluate:
-    left, right = _compile(node.this), _compile(node.expression)
-
-    def evaluate(row: Row) -> Any:
-        first = left(row)
-        if first is True:
-            return True
-        second = right(row)
-        return True if second is True else (None if first is None or second is None else False)
-
-    return evaluate
+    return make
 
 
 def _is(node: exp.Is) -> Evaluate:
@@ -543,8 +537,8 @@ _KNOWN: Final[dict[type[exp.Expression], tuple[frozenset[str], Callable[[Any], E
     exp.Null: (_PLAIN, lambda node: lambda row: None),
     exp.CurrentDate: (frozenset(), lambda node: lambda row: TODAY),
     exp.CurrentTimestamp: (frozenset(), lambda node: lambda row: _to_time(TODAY)),
-    exp.And: (frozenset({"this", "expression"}), _and),
-    exp.Or: (frozenset({"this", "expression"}), _or),
+    exp.And: (frozenset({"this", "expression"}), _connector(decisive=False)),
+    exp.Or: (frozenset({"this", "expression"}), _connector(decisive=True)),
     exp.Not: _strict(_not, "this"),
     exp.Is: (frozenset({"this", "expression", "negate"}), _is),
     exp.NullSafeEQ: (frozenset({"this", "expression"}), partial(_distinct, same=True)),

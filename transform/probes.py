@@ -33,8 +33,8 @@ _TEXTS: Final = (
 _NUMBERS: Final = (0, 1, 2, 3, 5, 10, 17, 42, 99, 100, 101, 500, 999, 1000, 12_345, 99_999, 10**6, 10**9, -1, -5, -100)
 _SHARES: Final = tuple(map(Decimal, ("0", "0.5", "0.9", "1.1", "2")))
 _CLOSE: Final = 17
-# Longer numbers are not spoken of: what PostgreSQL's numeric may have before and behind the point.
-_DIGITS: Final = 131_072 + 16_383
+# Of a number; a limit that is longer is not tried from nearby.
+_DIGITS: Final = 300
 _DAYS: Final = (-36_500, -10_000, -400, -60, *range(1 - _CLOSE, _CLOSE), 60, 400)
 _OTHER: Final = {
     "bool": ("t", "f"),
@@ -130,6 +130,8 @@ def _fitting(texts: Iterable[str], shape: Column) -> list[bytes]:
 
 def _numbers_near(hints: Hints) -> Iterator[Decimal]:
     for number in hints.numbers:
+        if number.adjusted() > _DIGITS // 2:
+            continue
         yield from (number + step for step in (0, Decimal("-0.5"), Decimal("0.5")))
         # Many, since a mask moves each its own way, and half of them away from the limit.
         for step in range(1, _CLOSE):

@@ -58,6 +58,8 @@ def is_taken(found: Finding | None) -> bool:
         ("a date", "(a >= '1800-01-01'::date)", {"mask": "date.truncate", "to": "month"}),
         ("a date", "(a <= '9999-12-31'::date)", {"mask": "date.truncate", "to": "month"}),
         ("a int8", "((a)::numeric < 1e30)", "id.int"),
+        ("a int8", "((a)::numeric < 1e3000)", "id.int"),
+        ("a text", f"({' OR '.join(f'(a <> {number}::text)' for number in range(2000))})", "text.scramble"),
         ("a numeric", "((a < 1e40) AND ((a % (1)::numeric) < (1)::numeric))", {"mask": "constant", "value": 7}),
         ("a enum(x|y)", "((a)::text <> 'z'::text)", {"mask": "constant", "value": "x"}),
     ],
