@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,8 @@ _WORDS_IN_PAGE: Final = 8192
 _LINE_BREAKS: Final = (ord("\n"), ord("\r"))
 
 
-class _Page(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class _Page:
     """A page of words, which stands there twice, and where each word of the first begins."""
 
     twice: bytes
