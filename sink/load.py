@@ -31,6 +31,8 @@ async def as_replica(connection: Connection) -> None:
             "the target's user may not set session_replication_role, so triggers would fire again in the copy.",
             hint=f"As a superuser of the target: GRANT SET ON PARAMETER session_replication_role TO {user}.",
         ) from None
+    except psycopg.Error as error:
+        raise failure(error) from None
 
 
 def copy_in_statement(table: TableName, columns: Sequence[str]) -> str:

@@ -102,6 +102,21 @@ async def test_what_rows_are_read_from_is_let_go_when_the_target_fails(
 # ---------------------------------------------------------------------------------------------------- as_replica
 
 
+async def test_a_session_that_ends_before_it_is_quiet_is_interrupted(
+    marked: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between one statement and the next, too: that passes, and a stream begins again."""
+
+    async def fetch_and_end(*arguments: str) -> list[tuple[object, ...]]:
+        found = await fetch(connection, *arguments[1:])
+        marked.execute(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 9000)")
+        return found
+
+    monkeypatch.setattr(load, "fetch", fetch_and_end)
+    with pytest.raises(Interrupted):
+        await load.as_replica(connection)
+
+
 async def test_a_replica_session_fires_nothing(connection: Connection) -> None:
     """Neither triggers nor foreign keys."""
     for statement in (
