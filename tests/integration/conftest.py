@@ -70,6 +70,14 @@ class Running:
             pytest.fail(f"the command did not end in {seconds} s: {self.out.read_text()}{self.err.read_text()}")
         return Ended(code, self.out.read_text(), self.err.read_text())
 
+    async def says(self, words: str) -> None:
+        """Wait for what it writes to stderr."""
+        for _ in range(300):
+            if words in self.err.read_text():
+                return
+            await asyncio.sleep(0.1)
+        pytest.fail(f"it has not said {words!r} in half a minute: {self.err.read_text()}")
+
     async def send(self, number: signal.Signals, seconds: float = 30) -> Ended:
         """Send a signal, and wait for the end."""
         self.process.send_signal(number)

@@ -10,7 +10,7 @@ import signal
 
 import pytest
 
-from tests.integration.conftest import Project, Running
+from tests.integration.conftest import Project
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -33,7 +33,7 @@ async def test_changed_tables_are_copied_again_while_the_stream_goes_on(copy: Pr
     async with copy.load(seed=51, truncates=False, sessions=2, pause=0.02):
         await copy.until_streaming()
         change_rules(copy)
-        await _said(stream, "rules changed")
+        await stream.says("rules changed")
         told = await copy.run("rules", "diff", "--target", "test", "--json")
         assert told.code == 1, str(told)
         by_table = {each["table"]: each["columns"] for each in told.json["tables"]}
@@ -120,14 +120,6 @@ async def test_a_re_copy_that_was_killed_leaves_the_copy_as_it_was(copy: Project
         change_rules(copy)
     await copy.succeed("clone", "--resync", "--target", "test")
     await copy.assert_exact()
-
-
-async def _said(command: Running, words: str) -> None:
-    for _ in range(300):
-        if words in command.err.read_text():
-            return
-        await asyncio.sleep(0.1)
-    pytest.fail(f"it has not said {words!r} in half a minute: {command.err.read_text()}")
 
 
 def _rows_written(project: Project, table: str) -> int:

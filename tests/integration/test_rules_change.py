@@ -57,14 +57,6 @@ async def copy(
     made.kill()
 
 
-async def _said(command: Running, words: str) -> None:
-    for _ in range(300):
-        if words in command.err.read_text():
-            return
-        await asyncio.sleep(0.1)
-    pytest.fail(f"it has not said {words!r} in half a minute: {command.err.read_text()}")
-
-
 async def _assert_followed(project: Project, stream: Running) -> None:
     """The stream that ran all the time brings what comes now, by today's rules."""
     project.source.execute("INSERT INTO people (name, code) SELECT 'new ' || n, 'new' FROM generate_series(1, 9) n")
@@ -82,7 +74,7 @@ async def test_changed_code_is_seen_and_followed(copy: Project) -> None:
     stream = copy.start("stream", "--target", "test")
     await copy.until_streaming()
     copy.replace("own_masks.py", "'A'", "'B'")
-    await _said(stream, "rules changed")
+    await stream.says("rules changed")
     copy.source.execute("UPDATE people SET code = 'changed' WHERE id < 9")
     told = await copy.run("rules", "diff", "--target", "test", "--json")
     assert told.code == 1, str(told)
@@ -100,7 +92,7 @@ async def test_another_epoch_is_seen_and_followed(copy: Project) -> None:
     stream = copy.start("stream", "--target", "test")
     await copy.until_streaming()
     copy.replace("tezcat.yaml", "type: test", "type: test\n    epoch: 2")
-    await _said(stream, "key changed")
+    await stream.says("key changed")
     await copy.succeed("clone", "--resync", "--target", "test")
     await _assert_followed(copy, stream)
 
