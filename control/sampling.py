@@ -1,11 +1,11 @@
 """Sample rows of production for the commands about rules: every column in its text form, by the guarded connection.
 
 A sample is seen by the suggestion and the check only; nothing of it is kept or shown. ``few_rows`` is for the preview,
-which shows them to the person at the terminal. Random pages are read where a table is large
-(TABLESAMPLE), its first rows where it is small. More rows are read than are sampled: of the rest, the longest texts,
-those that came only once, and those with the marks of an address or a long number are sampled too, for what is rare is
-what a share does not show. Each table has a time limit;
-one that cannot be read in it, or not at all, is left out with a warning, and is then judged by names and types alone.
+which shows them to the person at the terminal. Random pages are read where a table is large (TABLESAMPLE), its first
+rows where it is small. More rows are read than are sampled: of the rest, the longest texts, those that came only once,
+and those with the marks of an address or a long number are sampled too, for what is rare is what a share does not show.
+Each table has a time limit; one that cannot be read in it, or not at all, is left out with a warning, and is then
+judged by names and types alone.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ async def last_values(
     Raises ``ServerFailed`` when production cannot be reached.
     """
     values: dict[TableName, int | None] = {}
+    if not sequences:
+        return values  # production is not asked for nothing
     async with await _connect(address) as connection:
         for sequence in sequences:
             try:

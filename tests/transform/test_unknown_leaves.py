@@ -7,12 +7,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from fix_masks import mask_of, masked
+from fix_masks import column_of, mask_of, masked
 
 from transform.cmac import Prf
 from transform.masks.document_keys import DocumentKeys
 from transform.masks.documents import Documents
-from transform.masks.unknown_leaves import unknown_leaves
+from transform.masks.unknown_leaves import staying_keys, unknown_leaves
 
 KEEP = mask_of("keep")
 
@@ -55,6 +55,18 @@ def test_keys_that_are_data_are_not_shown() -> None:
     documents: list[Any] = [{"by": {"grace": 1, "ada": {"x": 2}}}]
     assert counted(documents, []) == {"$.by.grace": 1, "$.by.ada.x": 1}
     assert counted(documents, [], ["$.by"]) == {"$.by.*": 1, "$.by.*.x": 1}
+
+
+def test_keys_that_stay_are_told_by_no_key_that_is_data() -> None:
+    """Names of people look like names of fields; where there are many, the path to what is below them has none."""
+    names = [f"Hopper{chr(97 + number % 26)}{chr(97 + number // 26)}" for number in range(200)]
+    documents = [json.dumps({"shared": {name: [{"max": number}]}}).encode() for number, name in enumerate(names)]
+    mask = mask_of("json", column_of("jsonb"))
+    assert isinstance(mask, Documents)
+    found = staying_keys(mask, documents)
+    assert found.keys() == {"$", "$.shared", "$.shared.*[*]"}
+    assert Counter(found["$.shared"]) == Counter(name.encode() for name in names)
+    assert found["$.shared.*[*]"] == [b"max"] * 200
 
 
 def test_what_is_counted_is_what_is_scrambled() -> None:

@@ -7,8 +7,8 @@ key that does not look like a name, or keys that the rules call data, they all c
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from transform import jsontext
@@ -30,8 +30,24 @@ class _Seen:
 
     def __init__(self) -> None:
         self.count = 0
+        self.keys: list[bytes] = []
         self.below: dict[str, _Seen] = {}
         self._is_map = False
+
+    def at(self, steps: Iterable[str]) -> _Seen:
+        """The place that the steps lead to."""
+        place = self
+        for step in steps:
+            place = place.step(step)
+        return place
+
+    def paths(self) -> Iterator[tuple[str, _Seen]]:
+        """This place, as the root, and all below, once all was seen."""
+        waiting = [("$", self)]
+        while waiting:
+            path, seen = waiting.pop()
+            yield path, seen
+            waiting += ((path + step, below) for step, below in seen.below.items())
 
     def step(self, step: str) -> _Seen:
         """The place below."""
@@ -53,6 +69,7 @@ class _Seen:
     def add(self, other: _Seen) -> None:
         """Take on what was seen at another."""
         self.count += other.count
+        self.keys += other.keys
         for step, below in other.below.items():
             self.step(step).add(below)
 
@@ -62,43 +79,39 @@ def unknown_leaves(mask: Documents, documents: Iterable[bytes]) -> Counter[str]:
     root = _Seen()
     for document in documents:
         for steps in _unnamed(mask, document):
-            place = root
-            for step in steps:
-                place = place.step(step)
-            place.count += 1
-    counts: Counter[str] = Counter()
-    waiting: list[tuple[str, _Seen]] = [("$", root)]
-    while waiting:
-        path, seen = waiting.pop()
-        if seen.count:
-            counts[path] += seen.count
-        waiting += ((path + step, below) for step, below in seen.below.items())
-    return counts
+            root.at(steps).count += 1
+    return Counter({path: seen.count for path, seen in root.paths() if seen.count})
 
 
 def staying_keys(mask: Documents, documents: Iterable[bytes]) -> dict[str, list[bytes]]:
     """The keys that the rules of ``mask`` do not call data, by the path of their object. They are raw values."""
-    found: dict[str, list[bytes]] = defaultdict(list)
-    keys_root = None if mask.keys is None else mask.keys.root
+    root = _Seen()
     for document in documents:
-        # Of each object or array: its path, what the rules say of its keys, whether it is an object.
-        above: list[tuple[str, Node | None, bool]] = []
-        for _, key, _, _, opening, closing in jsontext.TOKEN.findall(document):
-            if closing:
-                above.pop()
-                continue
-            path, of_keys = "$", keys_root
-            if above:
-                path, node, in_object = above[-1]
-                text = jsontext.unquote(key) if in_object else b""
-                is_data = node is not None and node.path is not None
-                if in_object and not is_data:
-                    found[path].append(text)
-                path += _written(text, is_data) if in_object else _ELEMENT
-                of_keys = _below(node, text, in_object)
-            if opening:
-                above.append((path, of_keys, opening == b"{"))
-    return dict(found)
+        for steps, key in _staying(mask, document):
+            root.at(steps).keys.append(key)
+    return {path: seen.keys for path, seen in root.paths() if seen.keys}
+
+
+def _staying(mask: Documents, document: bytes) -> Iterator[tuple[Sequence[str], bytes]]:
+    """Each such key, and the steps to its object."""
+    # Of each object or array: the steps to it, what the rules say of its keys, whether it is an object.
+    above: list[tuple[tuple[str, ...], Node | None, bool]] = []
+    for _, key, _, _, opening, closing in jsontext.TOKEN.findall(document):
+        if closing:
+            above.pop()
+            continue
+        steps: tuple[str, ...] = ()
+        of_keys = None if mask.keys is None else mask.keys.root
+        if above:
+            steps, node, in_object = above[-1]
+            text = jsontext.unquote(key) if in_object else b""
+            is_data = node is not None and node.path is not None
+            if in_object and not is_data:
+                yield steps, text
+            steps = (*steps, _written(text, is_data) if in_object else _ELEMENT)
+            of_keys = _below(node, text, in_object)
+        if opening:
+            above.append((steps, of_keys, opening == b"{"))
 
 
 def _unnamed(mask: Documents, document: bytes) -> Iterable[Sequence[str]]:
