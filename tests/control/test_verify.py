@@ -54,10 +54,16 @@ def counts(result: VerifyResult) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def left_behind(project: Project) -> list[tuple[str]]:
-    """Slots beside the copy's own, and holds of sessions that live."""
-    slots = project.source.execute("SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE 'tezcat_verify%'")
-    return [*slots, *project.target.execute("SELECT lsn::text FROM tezcat.hold")]
+async def left_behind(project: Project) -> list[tuple[str]]:
+    """Slots beside the copy's own, and holds of sessions that live, once the servers have seen that a client is gone:
+    a temporary slot ends with its session there."""
+    slots = "SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE 'tezcat_verify%'"
+    for _ in range(100):
+        left = [*project.source.execute(slots), *project.target.execute("SELECT lsn::text FROM tezcat.hold")]
+        if not left:
+            break
+        await asyncio.sleep(0.05)
+    return left
 
 
 @contextlib.asynccontextmanager
@@ -102,7 +108,7 @@ async def test_a_copy_that_is_exact_is_equal_where_it_was_brought_to(copy: Proje
         "public.logs_1": (100, 100),
         "public.sessions": (0, 0),
     }
-    assert left_behind(copy) == []
+    assert await left_behind(copy) == []
 
 
 async def test_every_kind_of_difference_is_counted_and_named(copy: Project) -> None:
@@ -177,7 +183,7 @@ async def test_a_running_stream_is_held_for_a_moment_only(copy: Project) -> None
         assert counts(result) == {}
         assert result.consistent
     assert first.lsn != second.lsn
-    assert left_behind(copy) == []
+    assert await left_behind(copy) == []
 
 
 async def test_nothing_is_left_behind_when_it_is_given_up(copy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +199,7 @@ async def test_nothing_is_left_behind_when_it_is_given_up(copy: Project, monkeyp
                 told.get_nowait()
             await asyncio.wait_for(told.get(), 10)
         await open_transaction.rollback()
-    assert left_behind(copy) == []
+    assert await left_behind(copy) == []
 
 
 async def test_what_is_not_a_copy_made_so_is_refused(copy: Project, tmp_path: Path) -> None:
@@ -210,7 +216,7 @@ async def test_what_is_not_a_copy_made_so_is_refused(copy: Project, tmp_path: Pa
                 await check(copy)
         finally:
             path.write_text(was)
-    assert left_behind(copy) == []
+    assert await left_behind(copy) == []
 
 
 async def test_a_table_that_production_rewrote_meanwhile_is_not_called_different(
@@ -226,7 +232,7 @@ async def test_a_table_that_production_rewrote_meanwhile_is_not_called_different
     monkeypatch.setattr(_Comparison, "run", after_a_rewrite)
     with pytest.raises(ServerFailed, match=r"rewrote or truncated public\.guests"):
         await check(copy)
-    assert left_behind(copy) == []
+    assert await left_behind(copy) == []
 
 
 # ------------------------------------------------------------------------------------------------- by which key
