@@ -8,6 +8,7 @@ database named ``no_entry`` have no pg_hba entry.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import itertools
 import os
@@ -98,6 +99,14 @@ class Database:
 
     def execute(self, *statements: str) -> list[tuple[Any, ...]]:
         return self.server.execute(*statements, database=self.name)
+
+    async def comes_to(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+        """Wait until a statement has these rows: a server needs a moment to see that its client has gone."""
+        for _ in range(100):
+            if (found := self.execute(statement)) == rows:
+                return
+            await asyncio.sleep(0.05)
+        pytest.fail(f"{found} and not {rows} after 5 s: {statement}")
 
 
 def _start(version: int) -> Iterator[Server]:

@@ -98,7 +98,8 @@ async def test_what_was_acknowledged_is_not_sent_again_and_the_rest_is(
         production.execute("INSERT INTO public.streamed VALUES (2)")
         payloads = await stream.read()
         assert payloads
-    production.execute("SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE active")
+    # It reads what it was told last before it sees that nobody is there any more.
+    await production.comes_to(f"SELECT active FROM pg_replication_slots WHERE slot_name = '{NAME}'", [(False,)])
     state = await slot_state(source, NAME)
     assert state is not None
     assert state.confirmed_flush_lsn is not None

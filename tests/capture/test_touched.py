@@ -245,10 +245,9 @@ async def test_a_slot_is_read_up_to_a_position(production: Database) -> None:
         await reader.finish(Lsn.parse(text))
         assert keys(seen) == {b"1", b"2", b"3"}
         reader.acknowledge(Lsn.parse(text))
-    confirmed = production.execute(
-        f"SELECT confirmed_flush_lsn = '{text}' FROM pg_replication_slots WHERE slot_name = '{slot}'"
+    await production.comes_to(
+        f"SELECT confirmed_flush_lsn = '{text}' FROM pg_replication_slots WHERE slot_name = '{slot}'", [(True,)]
     )
-    assert confirmed == [(True,)]
 
 
 def keys(seen: Touched) -> set[bytes]:

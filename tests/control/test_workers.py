@@ -219,8 +219,7 @@ async def test_a_worker_keeps_its_connections_and_takes_leave_of_the_servers(
         shared.execute("INSERT INTO public.t VALUES (2)")
         async with WorkerPool(surroundings(snapshot), 1) as pool:
             found = [result async for result in pool.run([UseBoth()] * 3)]
-        named = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tezcat worker test'"
-        assert shared.execute(named) == [(0,)]
+        await shared.comes_to("SELECT 1 FROM pg_stat_activity WHERE application_name = 'tezcat worker test'", [])
     assert len(set(found)) == 1
     assert found[0][2] == 1
     assert b"unexpected EOF" not in log.read_bytes()[said_before:]

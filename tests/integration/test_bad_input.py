@@ -37,9 +37,9 @@ async def copy(make_project: MakeProject, production: Database, target: Database
     return project
 
 
-def assert_nothing_was_made(project: Project) -> None:
+async def assert_nothing_was_made(project: Project) -> None:
     """No slot in production, no table and no mark in the target."""
-    assert project.source.execute(_SLOTS) == []
+    await project.source.comes_to(_SLOTS, [])
     assert project.target.execute("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
     assert project.target.execute("SELECT nspname FROM pg_namespace WHERE nspname = 'tezcat'") == []
 
@@ -171,7 +171,7 @@ async def test_programs_without_tls(project: Project, trusted: impostors.Authori
     async with impostors.listening(impostors.with_tls(project.source.server, trusted.context)) as port:
         lead(project, "production", port, f"?sslmode=verify-full&sslrootcert={trusted.certificate}")
         assert_explained(await project.run(*CLONE), 2, "pg_dump", "TLS", "Install PostgreSQL 18")
-    assert_nothing_was_made(project)
+    await assert_nothing_was_made(project)
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ async def test_pooler_that_refuses_a_parameter(project: Project, command: tuple[
     async with impostors.listening(stranger) as port:
         lead(project, "production", port)
         assert_explained(await project.run(*command), {1, 4}, "pooler", "server's own address")
-    assert_nothing_was_made(project)
+    await assert_nothing_was_made(project)
 
 
 async def test_pooler_that_makes_up_process_ids(project: Project) -> None:
@@ -229,7 +229,7 @@ async def test_target_s_user_without_rights(project: Project, plain_user: str) -
         ended, 4, "environment test", f"ALTER DATABASE {project.target.name} OWNER TO {plain_user}",
         "session_replication_role",
     )  # fmt: skip
-    assert_nothing_was_made(project)
+    await assert_nothing_was_made(project)
 
 
 async def test_owner_that_may_not_quiet_triggers(project: Project, plain_user: str) -> None:
@@ -239,7 +239,7 @@ async def test_owner_that_may_not_quiet_triggers(project: Project, plain_user: s
     ended = await project.run(*CLONE)
     assert_explained(ended, 4, f"GRANT SET ON PARAMETER session_replication_role TO {plain_user}")
     assert "OWNER TO" not in ended.err
-    assert_nothing_was_made(project)
+    await assert_nothing_was_made(project)
 
 
 # --------------------------------------------------------------------------------------- tables and publications
@@ -274,7 +274,7 @@ async def test_table_published_with_updates_but_without_identity(
     project.source.execute(f"ALTER PUBLICATION tezcat ADD TABLE {table}")
     assert_explained(await project.run(*CHECK), 1, table, "replica identity")
     assert_explained(await project.run(*CLONE), 4, table, "replica identity")
-    assert_nothing_was_made(project)
+    await assert_nothing_was_made(project)
 
 
 @pytest.mark.parametrize("command", [FOLLOW, ("verify", "--target", "test"), CLONE], ids=["stream", "verify", "clone"])
@@ -312,14 +312,14 @@ async def test_state_folder_that_is_read_only(project: Project, small_folder: Ca
     folder = small_folder("ro")
     project.replace("tezcat.yaml", "state: .tezcat", f"state: {folder}/state")
     assert_explained(await project.run(*CLONE), 2, str(folder), "state")
-    assert_nothing_was_made(project)
+    await assert_nothing_was_made(project)
 
 
 async def test_state_folder_that_is_a_file(project: Project) -> None:
     """The same for a path where no folder can be."""
     project.replace("tezcat.yaml", "state: .tezcat", "state: rules.yaml")
     assert_explained(await project.run(*CLONE), 2, "rules.yaml", "state")
-    assert_nothing_was_made(project)
+    await assert_nothing_was_made(project)
 
 
 async def test_state_folder_without_room(project: Project, small_folder: Callable[[str], Path]) -> None:
@@ -328,7 +328,7 @@ async def test_state_folder_without_room(project: Project, small_folder: Callabl
     project.replace("tezcat.yaml", "state: .tezcat", f"state: {folder}/state")
     (folder / "filler").write_bytes(b"x" * 4096)
     assert_explained(await project.run(*CLONE), {2, 4}, str(folder), "No space left")
-    assert project.source.execute(_SLOTS) == []
+    await project.source.comes_to(_SLOTS, [])
 
 
 # -------------------------------------------------------------------------------------------------------- settings

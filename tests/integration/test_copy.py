@@ -173,7 +173,7 @@ async def test_clone_once_keeps_nothing_on_production(project: Project) -> None:
     """--once leaves no slot behind, and so a stream cannot follow."""
     await project.prepare_production()
     await project.succeed("clone", "--source", "production", "--target", "test", "--once")
-    assert project.source.execute("SELECT 1 FROM pg_replication_slots WHERE database = current_database()") == []
+    await project.source.comes_to("SELECT 1 FROM pg_replication_slots WHERE database = current_database()", [])
     verdict = project.judge()
     assert not verdict.findings, str(verdict)
     stream = await project.run("stream", "--target", "test")
@@ -248,7 +248,7 @@ async def test_without_a_slot_a_snapshot_that_grows_too_old_is_given_up(project:
         ended = await clone.wait()
     assert ended.code == 4, str(ended)
     assert "snapshot.max_age" in ended.err
-    assert project.source.execute("SELECT 1 FROM pg_replication_slots WHERE database = current_database()") == []
+    await project.source.comes_to("SELECT 1 FROM pg_replication_slots WHERE database = current_database()", [])
     (status,) = (await project.succeed("status", "--json")).json
     assert status["consistent"] is False
 
@@ -264,7 +264,7 @@ async def test_a_clone_interrupted_at_its_beginning_leaves_no_slot(project: Proj
         await asyncio.sleep(0.05)
     ended = await clone.send(signal.SIGINT)
     assert ended.code == 130, str(ended)
-    assert project.source.execute("SELECT 1 FROM pg_replication_slots WHERE database = current_database()") == []
+    await project.source.comes_to("SELECT 1 FROM pg_replication_slots WHERE database = current_database()", [])
     await project.succeed("clone", "--source", "production", "--target", "test")
     await project.assert_exact()
 

@@ -204,5 +204,5 @@ async def test_a_target_that_cannot_hold_productions_text_is_refused(
     assert ended.code == 3, str(ended)
     for word in (ours, theirs, f"ENCODING '{ours}'"):
         assert word in ended.err
-    assert source.execute("SELECT 1 FROM pg_replication_slots WHERE database = current_database()") == []
+    await source.comes_to("SELECT 1 FROM pg_replication_slots WHERE database = current_database()", [])
     assert target.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'tezcat'") == []

@@ -91,7 +91,7 @@ async def test_missing_publication(
     assert checked.code == 1, str(checked)
     assert "publication" in checked.out
     assert_explained(await project.run(*CLONE), {1, 4}, "publication", "tezcat source sql")
-    assert project.source.execute("SELECT 1 FROM pg_replication_slots WHERE database = current_database()") == []
+    await project.source.comes_to("SELECT 1 FROM pg_replication_slots WHERE database = current_database()", [])
 
 
 # ------------------------------------------------------------------------------------------------------- rules

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Callable
 
@@ -84,12 +83,9 @@ async def test_production_is_refused_by_whatever_name_it_is_reached(server: Serv
         with pytest.raises(Refused, match=f"test leads to the production database {database.name}") as caught:
             await connect(TargetAddress.parse(url, name="test"), productions={production}, purpose="clone")
         assert production.system_identifier in caught.value.message
-    there = f"FROM pg_stat_activity WHERE datname = '{database.name}' AND application_name LIKE 'tezcat%'"
-    for _ in range(100):  # a server needs a moment to see that its client has gone
-        if (left := server.execute(f"SELECT state {there}")) == []:
-            break
-        await asyncio.sleep(0.05)
-    assert left == []
+    await database.comes_to(
+        "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tezcat%'", []
+    )
 
 
 async def test_another_database_of_productions_server_is_not_production(
