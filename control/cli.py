@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 Config: TypeAlias = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The settings file.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Level: TypeAlias = Annotated[
-    LogLevel, typer.Option("--log-level", help="How much to log, as JSON on stderr; on a terminal, warnings in words.")
+    LogLevel,
+    typer.Option(
+        "--log-level",
+        metavar="LEVEL",
+        help="How much to log, as JSON on stderr: debug, info, warning, error; on a terminal, warnings in words.",
+    ),
 ]
 Source: TypeAlias = Annotated[
     str | None,
@@ -62,6 +67,23 @@ app.add_typer(rules_app, name="rules")
 def main() -> None:
     """Run the command line."""
     app()
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        import importlib.metadata
+
+        typer.echo(f"tezcat {importlib.metadata.version('tezcat')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself; without one there is nothing to do before a subcommand."""
 
 
 # -------------------------------------------------------------------------------------------------- beginning
@@ -227,7 +249,7 @@ def rules_check(
 @rules_app.command("preview", epilog="Example: tezcat rules preview --table public.guests --columns email,phone")
 def rules_preview(
     table: Annotated[str, typer.Option("--table", metavar="TABLE", help="The table, as schema.table.")],
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many rows.")] = 5,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=200, help="How many rows.")] = 5,
     columns: Annotated[
         str, typer.Option("--columns", metavar="A,B", help="The columns to show, as SQL writes them; else all.")
     ] = "",
@@ -340,8 +362,9 @@ def clone(
     target: Target,
     source: Source = None,
     anonymize: Annotated[
-        bool, typer.Option("--anonymize/--no-anonymize", help="Copies are always masked; the second is refused.")
-    ] = True,
+        bool, typer.Option("--anonymize", help="Copies are always masked; this only says so.")
+    ] = False,
+    no_anonymize: Annotated[bool, typer.Option("--no-anonymize", hidden=True)] = False,
     once: Annotated[bool, typer.Option("--once", help="Keep no slot: the copy cannot be followed by stream.")] = False,
     resync: Annotated[
         bool,
@@ -357,7 +380,7 @@ def clone(
 ) -> None:
     """Copy production, masked: schema and data at one point of its log."""
     with outcome.running(as_json=as_json, log_level=log_level) as terminal:
-        if not anonymize:
+        if no_anonymize:
             raise Refused(
                 "a copy is always masked, so --no-anonymize is refused.", hint="Decide with rules what to keep."
             )

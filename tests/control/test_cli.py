@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -99,6 +100,7 @@ def test_help_has_an_example(command: str) -> None:
     # A preview is for people only.
     assert ("--json" in result.output) is (command != "rules preview")
     assert "--log-level" in result.output
+    assert "…" not in result.output, "no name is cut off on a terminal of 80 columns"
 
 
 def test_the_list_of_commands_is_complete() -> None:
@@ -109,6 +111,13 @@ def test_the_list_of_commands_is_complete() -> None:
     for name, command in group.commands.items():
         found += [f"{name} {inner}" for inner in getattr(command, "commands", {})] or [name]
     assert sorted(found) == sorted(COMMANDS)
+
+
+def test_the_version_is_the_distributions() -> None:
+    """What a bug report asks for first."""
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.output == f"tezcat {tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['version']}\n"
 
 
 def test_help_needs_none_of_the_heavy_packages() -> None:
