@@ -33,14 +33,17 @@ _SERVER: Final = """SELECT s.system_identifier::text, current_database()::text,
   current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding
   FROM pg_control_system() s"""
 
+# Rows as the planner estimates them: as dense as the last ANALYZE or VACUUM found, in as many pages as there are now.
+# Without one, as after a restore, rows are taken to be of 128 bytes.
 _TABLES: Final = f"""
 SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text,
-       c.relreplident::text, c.relispartition, c.relrowsecurity, c.reltuples::bigint,
-       coalesce(pg_relation_size(c.oid) / current_setting('block_size')::bigint, 0) AS pages,
-       coalesce(pg_table_size(c.oid), 0) AS bytes,
+       c.relreplident::text, c.relispartition, c.relrowsecurity,
+       (s.pages * CASE WHEN c.relpages > 0 AND c.reltuples >= 0 THEN c.reltuples / c.relpages ELSE 64 END)::bigint,
+       s.pages, coalesce(pg_table_size(c.oid), 0) AS bytes,
        obj_description(c.oid, 'pg_class'),
        CASE WHEN c.relispartition THEN pg_partition_root(c.oid)::oid::bigint END, pg_get_partkeydef(c.oid)
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
+       LATERAL (SELECT coalesce(pg_relation_size(c.oid) / current_setting('block_size')::bigint, 0) AS pages) s
  WHERE c.relkind IN ('r', 'p', 'f') AND {_OURS}
  ORDER BY n.nspname, c.relname"""
 
@@ -188,7 +191,7 @@ async def read_catalog(connection: SourceConnection) -> Catalog:
             parents.setdefault(child, []).append(names[parent])
     tables: dict[TableName, Table] = {}
     left_out: dict[TableName, str] = {}
-    for oid, _, _, kind, persistence, identity, _, row_security, tuples, pages, size, comment, root, divided in rows:
+    for oid, _, _, kind, persistence, identity, _, row_security, estimated, pages, size, comment, root, divided in rows:
         reason = _LEFT_OUT.get("f" if kind == "f" else persistence)
         if reason is not None:
             left_out[names[oid]] = reason
@@ -204,7 +207,7 @@ async def read_catalog(connection: SourceConnection) -> Catalog:
             inherits=tuple(parents.get(oid, ())),
             pages=pages,
             bytes=size,
-            estimated_rows=max(tuples, 0),
+            estimated_rows=estimated,
             row_security=row_security,
             comment=comment,
             checks=tuple(checks.get(oid, ())),

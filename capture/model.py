@@ -299,8 +299,8 @@ class Table:
 
     ``root`` is the topmost partitioned table of a partition, else None; rules are looked up under it.
     ``partition_key`` is how a partitioned table's rows are divided, as in ``RANGE (day)``. ``computed`` is what all its
-    indexes compute, also those that are not unique and so none of ``indexes``. ``pages`` and ``estimated_rows`` are the
-    planner's figures; ``bytes`` includes TOAST, not indexes.
+    indexes compute, also those that are not unique and so none of ``indexes``. ``pages`` is its size,
+    ``estimated_rows`` a guess from that and the last statistics; ``bytes`` includes TOAST, not indexes.
     """
 
     oid: int

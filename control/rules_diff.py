@@ -60,4 +60,4 @@ async def diff(settings: Settings, target_name: str, *, accept_writable_role: bo
 def _size(catalog: Catalog, name: TableName) -> tuple[int, int]:
     """Rows and bytes of a table and its partitions."""
     members = [table for table in catalog.tables.values() if name in (table.name, table.root) and table.kind == "r"]
-    return sum(max(table.estimated_rows, 0) for table in members), sum(table.bytes for table in members)
+    return sum(table.estimated_rows for table in members), sum(table.bytes for table in members)

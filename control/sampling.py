@@ -188,7 +188,7 @@ def _random_pages(percent: float) -> str:
 
 def _estimated_rows(catalog: Catalog, table: Table) -> int:
     """The planner's figure; for a partitioned table the sum over its partitions, which alone have one surely."""
-    return sum(max(each.estimated_rows, 0) for each in _members(catalog, table))
+    return sum(each.estimated_rows for each in _members(catalog, table))
 
 
 def _members(catalog: Catalog, table: Table) -> Iterable[Table]:

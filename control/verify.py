@@ -223,8 +223,7 @@ class _Comparison:
     def _buckets(self, name: TableName) -> int:
         """About sixteen rows a bucket, so that reading a differing one again is cheap; a power of two."""
         table = self._tables[name]
-        rows = max(table.estimated_rows, table.bytes // 256)
-        return 1 << min(max((rows // 16).bit_length(), 6), 16)
+        return 1 << min(max((table.estimated_rows // 16).bit_length(), 6), 16)
 
     def _match(self, name: TableName) -> tuple[str, ...]:
         """The columns by which a row of one side finds its counterpart; () where rows have no key."""

@@ -180,7 +180,7 @@ class Risks:
 
     def _estimated_rows(self, table: Table) -> int:
         members = [other for other in self._catalog.tables.values() if table.name in (other.name, other.root)]
-        return sum(max(other.estimated_rows, 0) for other in members if other.kind == "r")
+        return sum(other.estimated_rows for other in members if other.kind == "r")
 
     def cost(self, workers: int) -> Finding:
         """How long the masks of all tables that were judged would take a snapshot, on so many workers."""

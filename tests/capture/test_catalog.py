@@ -352,7 +352,7 @@ async def test_sizes_and_server(catalog: Catalog, made: Database) -> None:
     parent = catalog.tables[name("parent")]
     assert (parent.pages, parent.estimated_rows) == (1, 1)
     assert parent.bytes >= 8192
-    assert catalog.tables[name("quiet")].pages == 0
+    assert (catalog.tables[name("quiet")].pages, catalog.tables[name("quiet")].estimated_rows) == (0, 0)
     assert catalog.database == made.name
     assert catalog.server_version // 10000 == made.server.version
     assert catalog.encoding == "UTF8"
@@ -370,3 +370,20 @@ async def test_a_catalog_is_as_old_as_its_snapshot(made: Database, source: Sourc
     made.execute("DROP TABLE public.newer")
     assert name("newer") not in tables
     assert (tables[name("dropped")].pages, tables[name("dropped")].bytes) == (0, 0)
+
+
+async def test_rows_are_estimated_by_the_size_of_today(production: Database, source: SourceConnection) -> None:
+    """As dense as the last statistics say, or a guess where there are none."""
+    rows = "INSERT INTO public.grown SELECT n FROM generate_series(1, 10000) n"
+    production.execute(
+        "CREATE TABLE public.grown (n int) WITH (autovacuum_enabled = off)",
+        rows,
+        "ANALYZE public.grown",
+        rows,
+        rows,
+        "CREATE TABLE public.unknown (n int) WITH (autovacuum_enabled = off)",
+        rows.replace("grown", "unknown"),
+    )
+    tables = (await read_catalog(source)).tables
+    assert abs(tables[name("grown")].estimated_rows - 30_000) < 500
+    assert tables[name("unknown")].estimated_rows == 64 * tables[name("unknown")].pages > 1_000

@@ -29,16 +29,18 @@ async def _catalog(address: SourceAddress) -> Catalog:
         return await read_catalog(connection)
 
 
-async def test_large_and_small_tables_are_sampled(database: Database) -> None:
+@pytest.mark.parametrize("statistics", ["ANALYZE", "SELECT 'none, as after a restore'"])
+async def test_large_and_small_tables_are_sampled(database: Database, statistics: str) -> None:
     """A thousand rows from all over a large table, all rows of a small one, and of a partitioned one as a whole."""
     database.execute(
-        "CREATE TABLE large AS SELECT n, 'x' || n AS word FROM generate_series(1, 60000) n",
+        "CREATE TABLE large WITH (autovacuum_enabled = off) AS"
+        " SELECT n, 'x' || n AS word FROM generate_series(1, 60000) n",
         "CREATE TABLE small AS SELECT n FROM generate_series(1, 7) n",
         "CREATE TABLE whole (n int, part int) PARTITION BY LIST (part)",
         "CREATE TABLE whole_1 PARTITION OF whole FOR VALUES IN (1)",
         "CREATE TABLE whole_2 PARTITION OF whole FOR VALUES IN (2)",
         "INSERT INTO whole SELECT n, n % 2 + 1 FROM generate_series(1, 9000) n",
-        "ANALYZE",
+        statistics,
     )
     address = SourceAddress.parse(database.url)
     samples, _ = await sample(address, await _catalog(address), QuietReport())
