@@ -33,7 +33,7 @@ _ROWS: Final = 400
 _LEAST_ROWS: Final = 20
 _LEAST_VALUES: Final = 3
 _INTEGER_PERMUTATION: Final = "id.int"
-_HINT: Final = "Use keep or another mask; if production holds no such values, vouch for it: satisfies: [{name}]."
+_HINT: Final = "Use keep or another mask; if you know that what it makes will pass, vouch for it: satisfies: [{name}]."
 
 
 class Trial(Protocol):
