@@ -58,6 +58,11 @@ def keys_of(leads: Iterable[bytes]) -> list[bytes]:
     return keys
 
 
+def leads_of(keys: Iterable[bytes]) -> list[bytes]:
+    """The pieces before all values of these keys, which stand in hstore's order."""
+    return [(_NEXT if number else _FIRST) + _escape(key) + _ARROW for number, key in enumerate(keys)]
+
+
 def unquote(token: bytes) -> bytes:
     """The text of a value in quotes."""
     return _unescape(token[1:-1])

@@ -125,3 +125,27 @@ def test_a_mistake_names_the_key() -> None:
     """The nested rule's own message follows."""
     with pytest.raises(BadInput, match="at the key 'a': there is no mask"):
         hstore({"a": "nonsense"})
+
+
+@given(st.lists(st.none() | PAIRS, max_size=4))
+@MANY_RUNS
+def test_keys_that_are_data_are_masked(values: list[dict[str, str | None] | None]) -> None:
+    """Each alike wherever it stands, in the order that PostgreSQL gives them; values go by the original keys."""
+    mask = hstore({"a": "keep", "b": "email"}, key_mask="email", unnamed="keep")
+    out = masked(mask, [None if pairs is None else printed(pairs) for pairs in values])
+    for pairs, after in zip(values, out, strict=True):
+        assert (pairs is None) == (after is None)
+        for key, text in (pairs or {}).items():
+            (new,) = masked(mask_of("email"), [key.encode()])
+            if key == "b" and text is not None:
+                text = (masked(mask_of("email"), [text.encode()])[0] or b"").decode()
+            assert read(after or b"")[(new or b"").decode()] == text
+        if after is not None:
+            assert len(read(after)) == len(pairs or {})
+            assert printed(read(after)) == after
+
+
+def test_a_mask_that_might_lose_a_key_is_refused() -> None:
+    """It would give two the same one."""
+    with pytest.raises(BadInput, match="the mask redact may give two keys the same one"):
+        hstore(key_mask="redact")

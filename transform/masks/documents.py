@@ -38,6 +38,8 @@ _BOOLEANS: Final = (b"false", b"true")
 _STRINGS_TWEAK: Final = 1
 _NUMBERS_TWEAK: Final = 2
 _REDACTED: Final = b"[redacted]"
+# How many pieces of a document stand behind its last leaf.
+_AFTER_LEAVES: Final = 4
 
 # What is done with a leaf: the number of the path that names it, or one of these.
 _UNNAMED: Final = -1
@@ -68,6 +70,21 @@ def scramble_texts(prf: Prf, texts: pa.BinaryArray, encoding: str) -> list[bytes
     characters.permute(prf, _STRINGS_TWEAK)
     scrambled: list[bytes] = characters.column().to_pylist()
     return scrambled
+
+
+def put_back(cut: Sequence[list[bytes] | None], tokens: Sequence[bytes], after: int) -> list[bytes | None]:
+    """The values that were cut, with these tokens from index 2 on in each third piece, but for the last ``after``."""
+    whole: list[bytes | None] = []
+    start = 0
+    for pieces in cut:
+        if pieces is None:
+            whole.append(None)
+            continue
+        end = start + (len(pieces) - after) // 3
+        pieces[2:-after:3] = tokens[start:end]
+        whole.append(b"".join(pieces))
+        start = end
+    return whole
 
 
 def _scramble_strings(prf: Prf, tokens: list[bytes], encoding: str) -> list[bytes]:
@@ -166,16 +183,7 @@ class Documents(Mask):
             cut.append(parts)
         if tokens:
             self._mask(tokens, np.array(actions, dtype=np.int64), documents, cut)
-        masked: list[bytes | None] = []
-        start = 0
-        for pieces in cut:
-            if pieces is None:
-                masked.append(None)
-                continue
-            end = start + len(pieces) // 3 - 1
-            pieces[2:-4:3] = tokens[start:end]
-            masked.append(b"".join(pieces))
-            start = end
+        masked = put_back(cut, tokens, _AFTER_LEAVES)
         if self.keys is not None:
             masked = self.keys.mask(masked)
         return pa.array(masked, pa.binary())
@@ -296,25 +304,30 @@ def build_nested(rule: str | dict[str, Any] | None, build: Build, place: str, wh
         raise BadInput(f"at {what}: {error.message}", hint=error.hint) from None
 
 
-def _key_masks(params: DocumentParams, build: Build) -> DocumentKeys | None:
-    masks: dict[str, Mask] = {}
-    for path, rule in params.keys.items():
-        masks[path] = build_nested(rule, build, f"keys of {path}", f"the keys of {path!r}")
-        name = rule if isinstance(rule, str) else (rule or {}).get("mask") or "null"
-        kind = mask_kind(name)
-        others = {} if rule is None or isinstance(rule, str) else rule
-        own = kind.params.model_validate({key: value for key, value in others.items() if key != "mask"})
-        if kind.uniqueness(own, Column("", 0, 25, -1, "text", "text")) is Uniqueness.LOSSY:
-            raise BadInput(
-                f"the mask {name} may give two keys of {path!r} the same one, and one of them would be lost.",
-                hint="Choose a mask that keeps values apart, such as email, id.uuid or id.secret.",
-            )
-    return DocumentKeys(masks, is_jsonb=build.column.base_type == "jsonb") if masks else None
+def build_key_mask(rule: str | dict[str, Any] | None, build: Build, place: str, what: str) -> Mask:
+    """The mask of keys that are data, as ``build_nested`` makes it. Raises ``BadInput`` if it may give two keys the same
+    one."""
+    mask = build_nested(rule, build, place, f"the {what}")
+    name = rule if isinstance(rule, str) else (rule or {}).get("mask") or "null"
+    kind = mask_kind(name)
+    others = {} if rule is None or isinstance(rule, str) else rule
+    own = kind.params.model_validate({key: value for key, value in others.items() if key != "mask"})
+    if kind.uniqueness(own, Column("", 0, 25, -1, "text", "text")) is Uniqueness.LOSSY:
+        raise BadInput(
+            f"the mask {name} may give two {what} the same one, and one of them would be lost.",
+            hint="Choose a mask that keeps values apart, such as email, id.uuid or id.secret.",
+        )
+    return mask
 
 
 def _build_documents(params: DocumentParams, build: Build) -> Mask:
     masks = {path: build_nested(rule, build, path, f"the path {path!r}") for path, rule in params.paths.items()}
-    return Documents(build.prf, build.encoding, masks, build_unnamed(params.unnamed), _key_masks(params, build))
+    keys = {
+        path: build_key_mask(rule, build, f"keys of {path}", f"keys of {path!r}")
+        for path, rule in params.keys.items()
+    }
+    of_keys = DocumentKeys(keys, is_jsonb=build.column.base_type == "jsonb") if keys else None
+    return Documents(build.prf, build.encoding, masks, build_unnamed(params.unnamed), of_keys)
 
 
 register(

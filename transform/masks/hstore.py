@@ -1,4 +1,4 @@
-"""hstore: values chosen by their keys."""
+"""hstore: values chosen by their keys, and keys that are data."""
 
 from __future__ import annotations
 
@@ -14,23 +14,34 @@ from transform import hstoretext
 from transform.cmac import Prf
 from transform.masks.base import Build, Example, Form, Group, Mask, MaskKind, Params, lossy, register
 from transform.masks.basic import Keep
-from transform.masks.documents import build_nested, build_unnamed, scramble_texts
+from transform.masks.documents import build_key_mask, build_nested, build_unnamed, put_back, scramble_texts
 
 _NULL: Final = b"NULL"
 # What is done with a value: the number of its key's mask, or one of these.
 _UNNAMED: Final = -1
 _STAYS: Final = -2
+# How many pieces of an hstore stand behind its last value.
+_AFTER_VALUES: Final = 1
 
 
 class Hstore(Mask):
     """Masks the values of the keys in ``masks``, and all others by ``unnamed``; without it those are scrambled, with
-    their length and the classes of their characters kept. Keys stay, and so does NULL."""
+    their length and the classes of their characters kept. NULL stays, and so do keys, unless ``of_keys`` masks them; it
+    keeps them apart."""
 
-    def __init__(self, prf: Prf, encoding: str, masks: Mapping[bytes, Mask], unnamed: Mask | None) -> None:
+    def __init__(
+        self,
+        prf: Prf,
+        encoding: str,
+        masks: Mapping[bytes, Mask],
+        unnamed: Mask | None,
+        of_keys: Mask | None = None,
+    ) -> None:
         self._prf = prf
         self._encoding = encoding
         self._masks = list(masks.values())
         self._unnamed = unnamed
+        self.of_keys = of_keys
         self._actions = {
             key: _STAYS if type(mask) is Keep else number for number, (key, mask) in enumerate(masks.items())
         }
@@ -58,17 +69,22 @@ class Hstore(Mask):
         except ValueError:
             raise ServerFailed("a value of an hstore column is not the text of an hstore.") from None
         self._mask(tokens, actions)
-        masked: list[bytes | None] = []
+        if self.of_keys is not None:
+            self._mask_keys(self.of_keys, cut, tokens)
+        return pa.array(put_back(cut, tokens, _AFTER_VALUES), pa.binary())
+
+    def _mask_keys(self, mask: Mask, cut: list[list[bytes] | None], tokens: list[bytes]) -> None:
+        """Replace the keys, and put the pairs, whose values are ``tokens``, in hstore's order anew."""
+        keys = [key for pieces in cut if pieces is not None for key in hstoretext.keys_of(pieces[1::3])]
+        masked = mask.apply(pa.array(keys, pa.binary())).to_pylist()
         start = 0
         for pieces in cut:
-            if pieces is None:
-                masked.append(None)
-                continue
-            end = start + len(pieces) // 3
-            pieces[2::3] = tokens[start:end]
-            masked.append(b"".join(pieces))
-            start = end
-        return pa.array(masked, pa.binary())
+            if pieces is not None:
+                end = start + (len(pieces) - _AFTER_VALUES) // 3
+                pairs = sorted(zip(masked[start:end], tokens[start:end], strict=True), key=_by_key)
+                pieces[1::3] = hstoretext.leads_of([key for key, _ in pairs])
+                tokens[start:end] = [token for _, token in pairs]
+                start = end
 
     def _mask(self, tokens: list[bytes], actions: list[int]) -> None:
         rows: dict[int, list[int]] = defaultdict(list)
@@ -88,11 +104,18 @@ class Hstore(Mask):
                 tokens[row] = token
 
 
+def _by_key(pair: tuple[bytes, bytes]) -> tuple[int, bytes]:
+    return len(pair[0]), pair[0]
+
+
 class HstoreParams(Params):
     """What happens to which value."""
 
     keys: dict[str, str | dict[str, Any] | None] = Field(
         default_factory=dict, description="A mask, or keep, for the value of a key."
+    )
+    key_mask: str | dict[str, Any] | None = Field(
+        default=None, description="A mask for all keys, where they are data: `key_mask: email`."
     )
     unnamed: Literal["scramble", "keep", "redact", "null"] | None = Field(
         default="scramble", description="What happens to values of other keys: scramble, keep, redact or null."
@@ -103,7 +126,8 @@ def _build_hstore(params: HstoreParams, build: Build) -> Mask:
     masks = {
         key.encode(): build_nested(rule, build, f"key {key}", f"the key {key!r}") for key, rule in params.keys.items()
     }
-    return Hstore(build.prf, build.encoding, masks, build_unnamed(params.unnamed))
+    of_keys = None if params.key_mask is None else build_key_mask(params.key_mask, build, "keys", "keys")
+    return Hstore(build.prf, build.encoding, masks, build_unnamed(params.unnamed), of_keys)
 
 
 register(
@@ -117,6 +141,6 @@ register(
         uniqueness=lossy,
         form=Form.KEPT,
         examples=(Example('"mail"=>"grace@navy.mil", "tier"=>"gold"', {"keys": {"tier": "keep"}}, "hstore"),),
-        notes="Keys stay.",
+        notes="Keys stay unless `key_mask` masks them; values go by the original keys.",
     )
 )
