@@ -3,8 +3,9 @@
 - *Frequencies*: a value that few rows have is known again by how rare it is, kept or masked, if the mask gives equal
   values equal ones.
 - *Linkability*: kept columns that say little each may be a row's own together.
-- *Personal*: a kept column whose values look like an address, a number or a name, or are running text, and keys of
-  documents that do and stay; or, where rows are of people, a kept column whose name says that it holds such.
+- *Personal*: a kept column whose values look like an address, a number or a name, or are running text, and keys and
+  leaves of documents that stay and look so; or, where rows are of people, a kept column whose name says that it holds
+  such.
 - *Unknown leaves*: what documents hold that no path of their rule names.
 - *Failing* and *impure*: a mask that does not take a value of production, a function of the user's own that is none.
 - *Cost*: what the masks of a whole snapshot take, measured on the samples.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -37,7 +38,6 @@ from capture.model import (
     Table,
     quote_identifier,
 )
-from transform import hstoretext
 from transform.arraytext import delimiter_of, parse
 from transform.binding import BlankPaddedMask
 from transform.coverage import Decision, Finding, FindingKind, Severity
@@ -46,10 +46,11 @@ from transform.masks.base import DATE, JSON, NUMBER, TEXT, AnyMask, DerivedMask,
 from transform.masks.custom import Custom, check_purity
 from transform.masks.documents import Documents
 from transform.masks.hstore import Hstore
-from transform.masks.unknown_leaves import staying_keys, unknown_leaves
 from transform.plan import Examined, TablePlan
+from transform.staying import Staying, staying, staying_pairs
 from transform.suggest.category import Category, held_by
 from transform.suggest.judge import IDENTIFYING, TELLING
+from transform.suggest.keys import profile_of, tell_of_somebody
 from transform.suggest.names import by_name
 from transform.suggest.profile import MOST, Profile
 from transform.uniqueness import Uniques
@@ -61,7 +62,6 @@ ALONE: Final = 0.2
 _ENOUGH_ROWS: Final = 50
 _SENTENCES: Final = 0.5
 _PATHS_SHOWN: Final = 6
-_MANY_KEYS: Final = 25
 _DEAREST_SHOWN: Final = 3
 _TRIED_FOR_PURITY: Final = 100
 # What classifies by its share alone, and says something of a person.
@@ -351,10 +351,11 @@ def _inside(decision: Decision, mask: AnyMask, values: list[bytes]) -> Iterator[
         values = [value.rstrip(b" ") for value in values]
         inner = inner.inner
     if isinstance(inner, Documents):
-        yield from _leaves(decision, unknown_leaves(inner, values))
-        yield from _keys(decision, staying_keys(inner, values))
+        found = list(staying(inner, values))
+        yield from _leaves(decision, Counter({one.path: one.unnamed for one in found if one.unnamed}))
+        yield from _kept(decision, found)
     elif isinstance(inner, Hstore):
-        yield from _keys(decision, {"": [key for value in values for key, _ in hstoretext.parse(value)]})
+        yield from _kept(decision, staying_pairs(inner, values))
     elif isinstance(inner, Custom):
         try:
             check_purity(inner, values[:_TRIED_FOR_PURITY])
@@ -378,17 +379,21 @@ def _leaves(decision: Decision, counts: Counter[str]) -> Iterator[Finding]:
         yield Finding(Severity.NOTE, FindingKind.UNKNOWN_LEAVES, where, message, at=decision.at)
 
 
-def _keys(decision: Decision, keys: Mapping[str, Sequence[bytes]]) -> Iterator[Finding]:
-    """Keys that stay, by the path of their object, and look like data; '' for an hstore's."""
-    for path, those in keys.items():
-        profile = Profile.of(those)
-        # A few words that are names too, such as max, are names of fields.
-        what = _looks_like(profile) if profile.distinct > _MANY_KEYS else _signs(profile)
-        if what:
-            at = f" of {path}" if path else ""
+def _kept(decision: Decision, found: Iterable[Staying]) -> Iterator[Finding]:
+    """Keys that stay and are data, and leaves that are kept and look like it."""
+    for one in found:
+        if tell_of_somebody(one.keys):
+            profile = profile_of(one.keys)
+            what = _looks_like(profile) or "most are like names of people or towns,"
+            at = f" of {one.path}" if decision.rule.mask != "hstore" else ""
             message = f"keys{at} stay as they are, and {what} of {profile.total:,} in the sample."
-            hint = f"Under keys, give {path} a mask." if path else "There is no mask for them: use null."
+            hint = f"Under keys, give {one.path} a mask, or keep." if at else "Mask them: key_mask."
             yield _risk(FindingKind.PERSONAL, decision, message, hint)
+        profile = Profile.of(one.texts)
+        what = _looks_like(profile)
+        if what:
+            message = f"{one.path} is kept, and {what} of {profile.total:,} in the sample."
+            yield _risk(FindingKind.PERSONAL, decision, message, "Use a mask for it, or keep it knowingly.")
 
 
 def _apply(

@@ -273,12 +273,21 @@ def test_keys_of_maps_are_masked() -> None:
 
 
 def test_paths_below_a_map_are_the_original_ones() -> None:
-    """A path may name a key that is masked, and maps may hold maps."""
-    mask = documents({"$": "keep", "$.of.vip": "redact"}, keys={"$..of": "email"})
-    (out,) = masked_values(mask, [b'{"of": {"vip": "x", "b": {"of": {"c": "y"}}}}'])
+    """A path may lead through keys that are masked, and maps may hold maps; a key that it names is a field's, and
+    stays."""
+    mask = documents({"$": "keep", "$.of.vip": "redact", "$.of.*.d": "redact"}, keys={"$..of": "email"})
+    (out,) = masked_values(mask, [b'{"of": {"vip": "x", "b": {"of": {"c": "y"}, "d": "z"}}}'])
     assert json.loads(out or b"") == {
-        "of": {email_of("vip"): "[redacted]", email_of("b"): {"of": {email_of("c"): "y"}}}
+        "of": {"vip": "[redacted]", email_of("b"): {"of": {email_of("c"): "y"}, "d": "[redacted]"}}
     }
+
+
+def test_a_key_that_becomes_a_fields_name_is_masked_again() -> None:
+    """So no member is lost beside it."""
+    taken = email_of("a")
+    mask = documents({f'$["{taken}"]': "keep"}, keys={"$": "email"})
+    (out,) = masked_values(mask, [b'{"a": 1, "%s": 2}' % taken.encode()])
+    assert json.loads(out or b"").keys() == {taken, email_of(taken)}
 
 
 def test_keys_depend_on_the_document_only() -> None:

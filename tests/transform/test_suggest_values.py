@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -89,7 +90,8 @@ def test_leaves_get_paths() -> None:
     rule, evidence = judge_document("preferences", DOCUMENTS, Setting())
     assert isinstance(rule, dict)
     assert rule["paths"] == {"$.contact.email": "email", "$.theme": "keep", "$.n": "keep", "$.tags[*]": "keep"}
-    assert evidence == "contact.email email: 200/200"
+    assert rule["keys"] == {"$": "id.uuid"}
+    assert evidence == "keys of $ are data; contact.email email: 200/200"
     assert "odd key" not in str(rule)
 
 
@@ -106,7 +108,7 @@ def test_keys_that_are_data_are_masked() -> None:
     ("document", "keys"),
     [
         (b'{"kind": "a", "shared": {"anna%d@x.example": true}}', {"$.shared": "email"}),
-        (b'{"kind": "a", "by": [{"to": {"anna%d@x.example": 1, "level": 2}}]}', {"$.by[*].to": "id.uuid"}),
+        (b'{"kind": "a", "by": [{"to": {"anna%d@x.example": 1, "level": 2}}]}', {"$.by[*].to": "email"}),
         (b'{"kind": "a", "odd-key": {"AA:BB:CC:00:00:%02X": 1}}', {'$["odd-key"]': "id.uuid"}),
     ],
 )
@@ -118,12 +120,76 @@ def test_keys_inside_that_are_data_are_masked(document: bytes, keys: dict[str, s
     assert evidence == "; ".join([f"keys of {path} are data" for path in keys]) or not keys
 
 
-@pytest.mark.parametrize("key", [b"anna%d@x.example", b"k%d"])
-def test_an_hstore_whose_keys_are_data_is_left_undecided(key: bytes) -> None:
-    """They have no mask, and would stay."""
-    rule, evidence = judge_hstore([b'"%s"=>"x"' % (key % n) for n in range(200)], Setting())
-    assert rule == "todo"
-    assert "200 different keys" in evidence
+@pytest.mark.parametrize(("key", "mask"), [(b"anna%d@x.example", "email"), (b"k%d", "id.uuid")])
+def test_keys_of_an_hstore_that_are_data_are_masked(key: bytes, mask: str) -> None:
+    """But for those of fields beside them."""
+    rule, evidence = judge_hstore([b'"%s"=>"x", "tier"=>"gold"' % (key % n) for n in range(200)], Setting())
+    assert rule == {"mask": "hstore", "keys": {"tier": "keep"}, "key_mask": mask}
+    assert evidence == "other keys than 1 are data"
+
+
+def test_keys_that_are_data_are_masked_at_every_level() -> None:
+    """Those below others are reached by a wildcard, and so are leaves that have a name of their own."""
+    of = ["Hopper", "Lovelace", "Curie", "Noether", "Franklin"]
+    documents = [
+        b'{"kind": "a", "shared": {"%s": {"ada%d@x.example": {"role": "r%d", "text": "Dear me"}}}}'
+        % (of[n % 5].encode(), n, n % 3)
+        for n in range(200)
+    ]
+    rule, _ = judge_document("sharing", documents, Setting(), frozenset(map(str.encode, of)))
+    assert isinstance(rule, dict)
+    assert rule["keys"] == {"$.shared": "id.uuid", "$.shared.*": "email"}
+    assert rule["paths"]["$.shared.*.*.role"] == "keep"
+    assert not any(name in str(rule) for name in of)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Ada", "Grace", "Anna"],
+        ["anna_keller", "peter_meyer", "grace_miller", "x1"],
+        ["Anna Keller", "theme"],
+        ["Hamburg", "Berlin"],
+    ],
+)
+@pytest.mark.parametrize("are_all", [True, False])
+def test_a_few_names_are_no_fields(names: list[str], *, are_all: bool) -> None:
+    """A small map of people or towns is one, though its keys are written as those of fields, and stand in all rows."""
+    documents = [
+        json.dumps({"by": {key: {"sum": n} for key in (names if are_all else names[n % 2 :: 2])}}).encode()
+        for n in range(100)
+    ]
+    rule, _ = judge_document("votes", documents, Setting())
+    assert isinstance(rule, dict)
+    assert "$.by" in rule["keys"]
+    assert not any(name in str(rule) for name in names if name != "theme")
+
+
+def test_unknown_handles_stand_in_no_rules_file() -> None:
+    """Keys that differ, are no words and lead to much the same are data where they are many, and in doubt if few."""
+    handles = [f"q{a}{b}zor" for a in "xyz" for b in "klmn"]
+    for some, are_data in ((handles, True), (handles[:3], False)):
+        documents = [json.dumps({"kind": "a", "by": {some[n % len(some)]: n}}).encode() for n in range(100)]
+        rule, _ = judge_document("votes", documents, Setting())
+        assert isinstance(rule, dict)
+        assert ("keys" in rule) == are_data
+        assert not any(name in str(rule) for name in some)
+
+
+def test_a_member_that_stands_twice_is_judged_twice() -> None:
+    """As masks do: json keeps both."""
+    documents = [b'{"x": "anna%d@x.example", "x": "gold", "n": 1%s}' % (n, b"0" * 5000) for n in range(100)]
+    rule, _ = judge_document("odd", documents, Setting())
+    assert isinstance(rule, dict)
+    assert rule["paths"].get("$.x") != "keep"
+
+
+def test_what_is_kept_holds_nothing_below() -> None:
+    """A path keeps all that lies below it, so a place that is now a word, now an object, has none."""
+    documents = [b'{"x": "gold"}'] * 100 + [b'{"x": {"note": "Anna Keller came late today", "n": 1}}'] * 3
+    rule, _ = judge_document("odd", documents, Setting())
+    assert isinstance(rule, dict)
+    assert "$.x" not in rule["paths"]
 
 
 def test_lists_without_keys_are_judged_by_their_columns_name() -> None:
@@ -372,3 +438,19 @@ def test_an_address_that_others_share_takes_no_countrys_locale() -> None:
     )
     samples = {ColumnName.parse("public.towns.country"): [b"Germany", b"France"] * 50}
     assert "locale: {column" not in suggest(of, samples, None)
+
+
+def test_keys_that_are_values_of_a_masked_column_are_data() -> None:
+    """Whatever they look like; those of a column that stays say nothing."""
+    of = catalog(table("public.members", "handle text", "plan text", "votes jsonb", "features hstore"))
+    handles = [b"q%dxor" % n for n in range(5)]
+    samples = {
+        "public.members.handle": [b"q%dxor" % n for n in range(400)],
+        "public.members.plan": [b"gold", b"basic"] * 200,
+        "public.members.votes": [b'{"by": {"%s": 1, "%s": 2}}' % (handles[n % 5], handles[n % 3]) for n in range(400)],
+        "public.members.features": [b'"gold"=>"%d", "basic"=>"x"' % (n % 3) for n in range(400)],
+    }
+    text = suggest(of, {ColumnName.parse(name): values for name, values in samples.items()}, None)
+    assert "keys: {'$.by': id.uuid}" in text
+    assert "features: {mask: hstore, keys: {basic: keep, gold: keep}}" in text
+    assert not any(handle.decode() in text for handle in handles)

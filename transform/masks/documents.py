@@ -160,6 +160,10 @@ class Documents(Mask):
         # The root may hold itself, many times over.
         return Documents, (self._prf, self._encoding, self._by_path, self._unnamed, self.keys)
 
+    def keeps(self, path: int | None) -> bool:
+        """Whether leaves of the path of that number stay as they are; None stands for those that no path names."""
+        return type(self._unnamed if path is None else self._masks[path]) is Keep
+
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         documents = values.to_pylist()
         # Documents of a column are much alike: what is to be done with the leaves is found once for all that differ in
@@ -275,7 +279,8 @@ class DocumentParams(Params):
     )
     keys: dict[str, str | dict[str, Any] | None] = Field(
         default_factory=dict,
-        description="A mask for the keys of the object at a path, where keys are data: `$.balances: email`.",
+        description="A mask for the keys of the object at a path, where keys are data: `$.balances: email`. Those that "
+        "a path names stay.",
     )
     unnamed: Literal["scramble", "keep", "redact", "null"] | None = Field(
         default="scramble", description="What happens to leaves that no path names: scramble, keep, redact or null."
@@ -305,8 +310,8 @@ def build_nested(rule: str | dict[str, Any] | None, build: Build, place: str, wh
 
 
 def build_key_mask(rule: str | dict[str, Any] | None, build: Build, place: str, what: str) -> Mask:
-    """The mask of keys that are data, as ``build_nested`` makes it. Raises ``BadInput`` if it may give two keys the same
-    one."""
+    """The mask of keys that are data, as ``build_nested`` makes it. Raises ``BadInput`` if it may give two keys the
+    same one."""
     mask = build_nested(rule, build, place, f"the {what}")
     name = rule if isinstance(rule, str) else (rule or {}).get("mask") or "null"
     kind = mask_kind(name)
@@ -323,10 +328,10 @@ def build_key_mask(rule: str | dict[str, Any] | None, build: Build, place: str, 
 def _build_documents(params: DocumentParams, build: Build) -> Mask:
     masks = {path: build_nested(rule, build, path, f"the path {path!r}") for path, rule in params.paths.items()}
     keys = {
-        path: build_key_mask(rule, build, f"keys of {path}", f"keys of {path!r}")
-        for path, rule in params.keys.items()
+        path: build_key_mask(rule, build, f"keys of {path}", f"keys of {path!r}") for path, rule in params.keys.items()
     }
-    of_keys = DocumentKeys(keys, is_jsonb=build.column.base_type == "jsonb") if keys else None
+    is_jsonb = build.column.base_type == "jsonb"
+    of_keys = DocumentKeys(keys, is_jsonb=is_jsonb, named=list(params.paths)) if keys else None
     return Documents(build.prf, build.encoding, masks, build_unnamed(params.unnamed), of_keys)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from transform import hstoretext
 from transform.cmac import Prf
 from transform.masks.base import Build, Example, Form, Group, Mask, MaskKind, Params, lossy, register
 from transform.masks.basic import Keep
+from transform.masks.document_keys import mask_keys
 from transform.masks.documents import build_key_mask, build_nested, build_unnamed, put_back, scramble_texts
 
 _NULL: Final = b"NULL"
@@ -26,8 +27,8 @@ _AFTER_VALUES: Final = 1
 
 class Hstore(Mask):
     """Masks the values of the keys in ``masks``, and all others by ``unnamed``; without it those are scrambled, with
-    their length and the classes of their characters kept. NULL stays, and so do keys, unless ``of_keys`` masks them; it
-    keeps them apart."""
+    their length and the classes of their characters kept. NULL stays, and so do keys that ``masks`` names; others
+    are masked by ``of_keys``, if it is given, which keeps them apart."""
 
     def __init__(
         self,
@@ -46,6 +47,15 @@ class Hstore(Mask):
             key: _STAYS if type(mask) is Keep else number for number, (key, mask) in enumerate(masks.items())
         }
         self._other = _STAYS if type(unnamed) is Keep else _UNNAMED
+
+    @property
+    def named(self) -> Collection[bytes]:
+        """The keys that the rules name, which stay."""
+        return self._actions.keys()
+
+    def keeps(self, key: bytes) -> bool:
+        """Whether values of a key stay as they are."""
+        return self._actions.get(key, self._other) == _STAYS
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         # Values of a column have much the same keys: what is to be done with theirs is found once.
@@ -76,12 +86,15 @@ class Hstore(Mask):
     def _mask_keys(self, mask: Mask, cut: list[list[bytes] | None], tokens: list[bytes]) -> None:
         """Replace the keys, and put the pairs, whose values are ``tokens``, in hstore's order anew."""
         keys = [key for pieces in cut if pieces is not None for key in hstoretext.keys_of(pieces[1::3])]
-        masked = mask.apply(pa.array(keys, pa.binary())).to_pylist()
+        rows = [row for row, key in enumerate(keys) if key not in self._actions]
+        names = [self._actions] * len(rows)
+        for row, key in zip(rows, mask_keys(mask, [keys[row] for row in rows], names), strict=True):
+            keys[row] = key
         start = 0
         for pieces in cut:
             if pieces is not None:
                 end = start + (len(pieces) - _AFTER_VALUES) // 3
-                pairs = sorted(zip(masked[start:end], tokens[start:end], strict=True), key=_by_key)
+                pairs = sorted(zip(keys[start:end], tokens[start:end], strict=True), key=_by_key)
                 pieces[1::3] = hstoretext.leads_of([key for key, _ in pairs])
                 tokens[start:end] = [token for _, token in pairs]
                 start = end
@@ -115,7 +128,7 @@ class HstoreParams(Params):
         default_factory=dict, description="A mask, or keep, for the value of a key."
     )
     key_mask: str | dict[str, Any] | None = Field(
-        default=None, description="A mask for all keys, where they are data: `key_mask: email`."
+        default=None, description="A mask for keys that `keys` does not name, where they are data: `key_mask: email`."
     )
     unnamed: Literal["scramble", "keep", "redact", "null"] | None = Field(
         default="scramble", description="What happens to values of other keys: scramble, keep, redact or null."
@@ -141,6 +154,6 @@ register(
         uniqueness=lossy,
         form=Form.KEPT,
         examples=(Example('"mail"=>"grace@navy.mil", "tier"=>"gold"', {"keys": {"tier": "keep"}}, "hstore"),),
-        notes="Keys stay unless `key_mask` masks them; values go by the original keys.",
+        notes="Keys stay unless `key_mask` masks them; those that `keys` names stay always.",
     )
 )

@@ -261,6 +261,7 @@ class _Suggester:
         }
         self._domains = unite(known, catalog)
         self._around = _surroundings(catalog, samples)
+        self._hidden: frozenset[bytes] | None = None
 
     def suggest(self) -> dict[ColumnName, Suggestion]:
         """A suggestion for each column that the existing rules leave open."""
@@ -268,7 +269,14 @@ class _Suggester:
         # A referencing column takes over what its domain's first column, the one referred to, got.
         by_domain: dict[int, Suggestion] = {}
         columns = list(self._open_columns())
-        columns.sort(key=lambda item: (str(item[0]) != self._domains[item[0]].name, item[2].base_type == "tsvector"))
+        columns.sort(
+            key=lambda item: (
+                str(item[0]) != self._domains[item[0]].name,
+                # Judged by what was found of others.
+                item[2].base_type in {*JSON, "hstore", "tsvector"},
+                item[2].base_type == "tsvector",
+            )
+        )
         for column, table, shape in columns:
             domain = self._domains[column]
             if domain.rule is not None:
@@ -329,7 +337,7 @@ class _Suggester:
         if base == "tsvector":
             return self._search(column, table, shape, found)
         if base in JSON or base == "hstore":
-            return self._document(column, table, shape, setting)
+            return self._document(column, table, shape, setting, found)
         verdict = self._judge(column, shape, profile, setting, domain)
         constrained = declared(shape, (*table.checks, *shape.checks))
         if base in TEXT and constrained is not None and isinstance(verdict.what, Call):
@@ -426,18 +434,42 @@ class _Suggester:
                 # Types that may hold anything: inet, point, bytea, xml; a vector may be a face.
                 return Verdict(Call.SAFE, shape.type_name)
 
-    def _document(self, column: ColumnName, table: Table, shape: Column, setting: Setting) -> Suggestion:
+    def _document(
+        self,
+        column: ColumnName,
+        table: Table,
+        shape: Column,
+        setting: Setting,
+        found: Mapping[ColumnName, Suggestion],
+    ) -> Suggestion:
         words = set(tokens(shape.name))
         names = {other.name for other in table.columns}
         image = words & {"old", "new", "record", "row", "image", "before", "after", "changed"}
-        values = () if shape.is_array else self._samples.get(column, ())
+        values: Iterable[bytes] = self._samples.get(column, ())
+        if shape.is_array:
+            values = [element for value in values for element in _elements(value, shape.base_type)]
+        if self._hidden is None:
+            self._hidden = frozenset(self._masked_values(found))
         is_hstore = shape.base_type == "hstore"
-        rule, why = judge_hstore(values, setting) if is_hstore else judge_document(shape.name, values, setting)
+        if is_hstore:
+            rule, why = judge_hstore(values, setting, self._hidden)
+        else:
+            rule, why = judge_document(shape.name, values, setting, self._hidden)
         scrambled: Written = {"mask": "hstore", "keys": {}} if is_hstore else {"mask": "json", "paths": {}}
         others = (rule, scrambled, *candidates(None, shape))
         if image and words <= _IMAGE_WORDS and "table_name" in names:
             return self._best(column, ("row_image", *others), "a row of the table that the row names")
         return self._best(column, others, why)
+
+    def _masked_values(self, found: Mapping[ColumnName, Suggestion]) -> Iterator[bytes]:
+        """Values of columns that are masked, and tell rows apart: they are data wherever they are met again."""
+        for column, values in self._samples.items():
+            table = self._catalog.tables.get(column.table)
+            shape = table.column(column.column) if table is not None else None
+            rule = found[column].rule if column in found else self._written(column)
+            is_text = shape is not None and not shape.is_array and shape.base_type in {*TEXT, "uuid"}
+            if is_text and rule not in (None, KEEP) and not Profile.of(values).is_few:
+                yield from values
 
     def _search(
         self, column: ColumnName, table: Table, shape: Column, found: Mapping[ColumnName, Suggestion]

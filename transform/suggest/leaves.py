@@ -1,171 +1,169 @@
 """Documents (json, jsonb, hstore) leaf by leaf: which may stay, which have a mask, and which keys are data.
 
 A path is proposed for a leaf that is in many of the documents and whose verdict is clear; all others stay unnamed, and
-the mask scrambles those. Only keys that are written as identifiers are, and that come in many documents, stand in a
-rules file: any other may be data itself.
+the mask scrambles those. No key that may be data itself stands in a rules file: what lies below such keys is judged as
+one, and has a path with a wildcard.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from capture.model import Column
-from transform import hstoretext
 from transform.masks.base import MASKS
+from transform.places import Keys, Place, read_documents, read_hstores
 from transform.rules import KEEP, NULL, TODO
 from transform.suggest.category import Category, held_by
 from transform.suggest.choice import Written, candidates
-from transform.suggest.judge import Call, Setting, Verdict, judge_number, judge_text, telling_hits
+from transform.suggest.judge import Call, Setting, Verdict, classified, judge_number, judge_text
+from transform.suggest.keys import are_data, fields_beside, may_be_shown, profile_of
 from transform.suggest.names import by_name
 from transform.suggest.profile import Profile
 
-_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z_-]{0,38}\d?")
-_MOST_KEYS: Final = 60
 _MANY: Final = 0.05
-_DEEPEST: Final = 8
-_MOST_ELEMENTS: Final = 20
 _MOST_LEAVES: Final = 50
 _SHOWN: Final = 4
 # Digits behind the point; a thousandth of a degree is a hundred metres.
 _EXACT: Final = 3
+# A path to what stands under keys that are data: whatever that is, no name says so.
+_OF_DATA: Final = re.compile(r"\.\*(?:\[\*\])*$")
 _TEXT: Final = Column("leaf", 0, 25, -1, "text", "text")
 
 
-@dataclass(slots=True)
-class _Place:
-    """What lies at one path of all documents."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a path leads to: the places; the key that they stand under, or that of what they stand in; the mask of their
+    keys, where they are data, and the names of fields beside those."""
 
-    objects: int = 0
-    texts: list[bytes] = field(default_factory=list, repr=False)
-    numbers: list[bytes] = field(default_factory=list, repr=False)
-    flags: int = 0
-    keys: Counter[str] = field(default_factory=Counter, repr=False)
+    path: str
+    key: str
+    places: Sequence[Place]
+    key_mask: str | None
+    fields: Collection[bytes]
 
 
-def judge_document(name: str, values: Iterable[bytes], setting: Setting) -> tuple[Written, str]:
-    """The rule for the json or jsonb column of that name, and the evidence."""
-    places: dict[str, _Place] = defaultdict(_Place)
-    documents = 0
-    for value in values:
-        try:
-            document = json.loads(value)
-        except (ValueError, RecursionError):
-            continue
-        documents += 1
-        _walk(document, "$", places, 0)
+def judge_document(
+    name: str, values: Iterable[bytes], setting: Setting, known: Collection[bytes] = ()
+) -> tuple[Written, str]:
+    """The rule for the json or jsonb column of that name, and the evidence; ``known`` holds values of masked
+    columns."""
+    root = read_documents(values)
     paths: dict[str, Written] = {}
-    shown: list[str] = []
-    for path, place in sorted(places.items()):
-        if not _is_common(path, places, documents) or len(paths) == _MOST_LEAVES:
-            continue
-        rule, why = _judge_leaf(name, path, place, setting)
-        if rule is not None:
-            paths[path] = rule
-            if why and rule != KEEP:
-                shown.append(f"{path.removeprefix('$.')} {why}")
-    written: dict[str, Any] = {"mask": "json", "paths": paths}
     keys: dict[str, str] = {}
-    for path, place in sorted(places.items()):
-        below_data = any(_are_data(places[parent], key) for parent, key in _parents(path))
-        rule = None if below_data else _judge_keys(place, setting)
-        if rule is not None:
-            keys[path] = rule
-            shown.append(f"keys of {path} are data")
+    shown: list[str] = []
+    fields: list[str] = []
+    for place in sorted(_places(name, [root], known), key=lambda one: one.path):
+        if place.key_mask is not None:
+            keys[place.path] = place.key_mask
+            shown.append(f"keys of {place.path} are data")
+        leaves = sum(each.leaves for each in place.places)
+        if leaves < max(2, _MANY * root.times) or len(paths) == _MOST_LEAVES:
+            continue
+        rule, why = _judge_leaf(place.key, place.places, setting, in_list=place.path.endswith("[*]"))
+        if rule is not None and (rule != KEEP or not _OF_DATA.search(place.path)):
+            paths[place.path] = rule
+            if why and rule != KEEP:
+                shown.append(f"{place.path.removeprefix('$.')} {why}")
+        fields += (place.path + step_to(key) for key in place.fields)
+    # A field beside keys that are data keeps its name where a path leads through it.
+    for path in sorted(fields):
+        if not any(other == path or other.startswith((f"{path}.", f"{path}[")) for other in (*paths, *keys)):
+            keys[path] = KEEP
+    written: dict[str, Any] = {"mask": "json", "paths": paths}
     written |= {"keys": keys} if keys else {}
     more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     return written, "; ".join(shown[:_SHOWN]) + more or "leaves that no path names are scrambled"
 
 
-def judge_hstore(values: Iterable[bytes], setting: Setting) -> tuple[Written, str]:
-    """The rule for an hstore column, and the evidence."""
-    found: dict[str, list[bytes]] = defaultdict(list)
-    rows = 0
-    for value in values:
-        rows += 1
-        for name, text in hstoretext.parse(value):
-            found[name.decode("utf-8", "replace")].append(text or b"")
+def judge_hstore(values: Iterable[bytes], setting: Setting, known: Collection[bytes] = ()) -> tuple[Written, str]:
+    """The rule for an hstore column, and the evidence; ``known`` holds values of masked columns."""
+    root = read_hstores(values)
+    found = Keys.of([root])
+    has_data = are_data(found, known)
+    fields = fields_beside(found, known) if has_data else may_be_shown(found)
     keys: dict[str, Written] = {}
-    is_map = len(found) > _MOST_KEYS and all(len(texts) * 2 < rows for texts in found.values())
-    if is_map or telling_hits(Profile.of(key.encode() for key in found)):
-        return TODO, f"{len(found)} different keys in {rows} values look like data, and would stay"
-    for key, texts in sorted(found.items()) if len(found) <= _MOST_KEYS else ():
-        if _KEY.fullmatch(key) and len(texts) >= max(2, _MANY * rows):
-            rule, _ = _rule(judge_text(key, Profile.of(texts), setting, by_name(key)))
+    for key in sorted(fields):
+        place = root.members[key]
+        if place.leaves >= max(2, _MANY * root.times):
+            rule, _ = _judge_leaf(key.decode(), [place], setting, in_list=False)
             if rule is not None:
-                keys[key] = rule
+                keys[key.decode()] = rule
+    if has_data:
+        written = {"mask": "hstore", "keys": keys, "key_mask": _mask_of(found.without(fields))}
+        return written, f"other keys than {len(keys)} are data"
     return {"mask": "hstore", "keys": keys}, f"{len(keys)} keys decided; values of others are scrambled"
 
 
-def _walk(value: Any, path: str, places: dict[str, _Place], depth: int) -> None:
-    place = places[path]
-    match value:
-        case dict():
-            place.objects += 1
-            place.keys.update(value.keys())
-            for key, inner in value.items():
-                if depth < _DEEPEST and _KEY.fullmatch(key):
-                    _walk(
-                        inner, f"{path}.{key}" if re.fullmatch(r"\w+", key) else f'{path}["{key}"]', places, depth + 1
-                    )
-        case list():
-            for inner in value[:_MOST_ELEMENTS]:
-                _walk(inner, f"{path}[*]", places, depth + 1)
-        case bool():
-            place.flags += 1
-        case str():
-            place.texts.append(value.encode("utf-8", "replace"))
-        case int() | float():
-            place.numbers.append(str(value).encode())
+def _places(name: str, root: Sequence[Place], known: Collection[bytes]) -> Iterator[_Found]:
+    """All places that may have a path."""
+    waiting = [("$", name, root)]
+    while waiting:
+        path, called, places = waiting.pop()
+        found = Keys.of(places)
+        has_data = are_data(found, known)
+        fields = fields_beside(found, known) if has_data else may_be_shown(found)
+        others = found.without(fields)
+        below = [place for those in others.members.values() for place in those]
+        if _lead_to_data(below, known) or (has_data and not fields):
+            # Keys that may stand in no rules file, and what is below them, are reached by a wildcard only.
+            below = [place for those in found.members.values() for place in those]
+            yield _Found(path, called, places, _mask_of(found), ())
+            waiting.append((f"{path}.*", called, below))
+        else:
+            beside = fields if has_data else ()
+            yield _Found(path, called, places, _mask_of(others) if has_data else None, beside)
+            waiting += ((path + step_to(key), key.decode(), found.members[key]) for key in fields)
+        elements = [place.elements for place in places if place.elements is not None]
+        if elements:
+            waiting.append((f"{path}[*]", called, elements))
 
 
-def _are_data(place: _Place, key: str | None = None) -> bool:
-    """Whether an object's keys differ from document to document; and not this one, which is in every other."""
-    return len(place.keys) > _MOST_KEYS and (key is None or place.keys[key] * 2 < place.objects)
+def step_to(key: bytes) -> str:
+    """The step of a path that leads to a member."""
+    text = key.decode()
+    return f".{text}" if re.fullmatch(r"[^\W\d]\w*", text) else f"[{json.dumps(text, ensure_ascii=False)}]"
 
 
-def _judge_keys(place: _Place, setting: Setting) -> str | None:
-    """The mask of an object's keys; None where they are names, which stay. It keeps them apart."""
-    profile = Profile.of(key.encode("utf-8", "replace") for key in place.keys.elements())
-    if not (place.keys and all(_are_data(place, key) for key in place.keys)) and not telling_hits(profile):
-        return None
-    return "email" if judge_text("", profile, setting, None).what is Category.EMAIL else "id.uuid"
+def _lead_to_data(places: Sequence[Place], known: Collection[bytes]) -> bool:
+    """Whether the keys of an object at one of these places, or anywhere below, are data."""
+    waiting = [places]
+    while waiting:
+        those = waiting.pop()
+        found = Keys.of(those)
+        if are_data(found, known):
+            return True
+        waiting += found.members.values()
+        elements = [place.elements for place in those if place.elements is not None]
+        waiting += [elements] if elements else []
+    return False
 
 
-def _is_common(path: str, places: Mapping[str, _Place], documents: int) -> bool:
-    place = places[path]
-    count = len(place.texts) + len(place.numbers) + place.flags
-    if count < max(2, _MANY * documents):
-        return False
-    return not any(_are_data(places[parent], key) for parent, key in _parents(path))
+def _mask_of(keys: Keys) -> str:
+    """The mask of keys that are data; it keeps them apart."""
+    return "email" if classified(profile_of(keys)) is Category.EMAIL else "id.uuid"
 
 
-def _parents(path: str) -> Iterator[tuple[str, str]]:
-    """The places above a path, each with the key that leads down from it."""
-    while path != "$":
-        above = re.sub(r'(\.\w+|\[\*\]|\["[^"]*"\])$', "", path)
-        yield above, path.removeprefix(above).strip('.[]"')
-        path = above
-
-
-def _judge_leaf(column: str, path: str, place: _Place, setting: Setting) -> tuple[Written | None, str]:
-    # What stands under no key, in a list of lists even, is called what the column is called.
-    key = next(reversed(re.findall(r"[\w-]+", path)), column)
-    if place.texts:
-        # Of a leaf that is now a text, now a number, the text counts.
-        profile = Profile.of(place.texts)
-        return _rule(judge_text(key, profile, setting, by_name(key)))
-    if place.numbers:
-        if path.endswith("[*]") and _are_coordinates(place.numbers):
+def _judge_leaf(key: str, places: Sequence[Place], setting: Setting, *, in_list: bool) -> tuple[Written | None, str]:
+    texts = [text for place in places for text in place.texts]
+    numbers = [number for place in places for number in place.numbers]
+    if texts:
+        rule, why = _rule(judge_text(key, Profile.of(texts), setting, by_name(key)))
+    else:
+        rule, why = KEEP, ""
+    if numbers and rule == KEEP:
+        if in_list and _are_coordinates(numbers):
             return None, ""
-        whole = all(value.lstrip(b"-").isdigit() for value in place.numbers)
-        verdict = judge_number(key, Profile.of(place.numbers), setting, by_name(key, held_by("numeric")), whole=whole)
-        return (KEEP, "") if verdict.what is Call.KEEP else (None, "")
-    return (KEEP, "") if by_name(key) is not Category.SENSITIVE else (None, "")
+        whole = all(value.lstrip(b"-").isdigit() for value in numbers)
+        verdict = judge_number(key, Profile.of(numbers), setting, by_name(key, held_by("numeric")), whole=whole)
+        rule = KEEP if verdict.what is Call.KEEP else None
+    if any(place.flags for place in places) and by_name(key) is Category.SENSITIVE:
+        rule = None
+    # What a path keeps it keeps with all that lies below.
+    return (rule, why) if rule != KEEP or all(place.is_leaf for place in places) else (None, "")
 
 
 def _are_coordinates(numbers: list[bytes]) -> bool:

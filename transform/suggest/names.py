@@ -429,6 +429,11 @@ def by_name(name: str, among: frozenset[Category] | None = None) -> Category | N
     return _look_up(words, among) or _look_up(re.sub(r" (\d)", r"\1", " ".join(words)).split(), among)
 
 
+def names_a_field(text: str) -> bool:
+    """Whether words for what columns hold stand in a text."""
+    return any(word in _WORDS for word in tokens(text))
+
+
 def by_comment(comment: str) -> Category | None:
     """What a comment says that a column holds; the words that are common in comments say nothing."""
     found = _look_up(list(tokens(comment)))

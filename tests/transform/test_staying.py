@@ -12,7 +12,7 @@ from fix_masks import column_of, mask_of, masked
 from transform.cmac import Prf
 from transform.masks.document_keys import DocumentKeys
 from transform.masks.documents import Documents
-from transform.masks.unknown_leaves import staying_keys, unknown_leaves
+from transform.staying import staying
 
 KEEP = mask_of("keep")
 
@@ -20,7 +20,8 @@ KEEP = mask_of("keep")
 def counted(documents: list[Any], paths: list[str], keys: list[str] | None = None) -> dict[str, int]:
     own = DocumentKeys({path: mask_of("email") for path in keys}, is_jsonb=True) if keys else None
     mask = Documents(Prf(bytes(16)), "UTF8", dict.fromkeys(paths, KEEP), keys=own)
-    return unknown_leaves(mask, [json.dumps(document).encode() for document in documents])
+    found = staying(mask, [json.dumps(document).encode() for document in documents])
+    return {one.path: one.unnamed for one in found if one.unnamed}
 
 
 @pytest.mark.parametrize(
@@ -63,10 +64,10 @@ def test_keys_that_stay_are_told_by_no_key_that_is_data() -> None:
     documents = [json.dumps({"shared": {name: [{"max": number}]}}).encode() for number, name in enumerate(names)]
     mask = mask_of("json", column_of("jsonb"))
     assert isinstance(mask, Documents)
-    found = staying_keys(mask, documents)
+    found = {one.path: one.keys.counts for one in staying(mask, documents) if one.keys.counts}
     assert found.keys() == {"$", "$.shared", "$.shared.*[*]"}
-    assert Counter(found["$.shared"]) == Counter(name.encode() for name in names)
-    assert found["$.shared.*[*]"] == [b"max"] * 200
+    assert found["$.shared"] == Counter(name.encode() for name in names)
+    assert found["$.shared.*[*]"] == {b"max": 200}
 
 
 def test_what_is_counted_is_what_is_scrambled() -> None:
@@ -77,4 +78,5 @@ def test_what_is_counted_is_what_is_scrambled() -> None:
     after = json.loads(out or b"")
     assert (after["e"], after["b"]["c"]) == ("kept", "hidden")
     assert (after["a"], *after["b"]["d"]) != ("secret", "other", 123456)
-    assert unknown_leaves(mask, [json.dumps(document).encode()]) == Counter({"$.a": 1, "$.b.d[*]": 2})
+    found = staying(mask, [json.dumps(document).encode()])
+    assert {one.path: one.unnamed for one in found if one.unnamed} == {"$.a": 1, "$.b.d[*]": 2}
