@@ -5,7 +5,7 @@ which shows them to the person at the terminal. Random pages are read where a ta
 rows where it is small. More rows are read than are sampled: of the rest, the longest texts, those that came only once,
 and those with the marks of an address or a long number are sampled too, for what is rare is what a share does not show.
 Each table has a time limit; one that cannot be read in it, or not at all, is left out with a warning, and is then
-judged by names and types alone.
+judged by names and types alone. Of what is wide the beginning is sampled, and of a row no more than that is read.
 """
 
 from __future__ import annotations
@@ -23,14 +23,20 @@ from capture.model import Catalog, Column, ColumnName, Sequence, ServerFailed, T
 from capture.snapshot import read_sequences
 from capture.source import SourceAddress, SourceConnection
 from control.report import Report
-from transform import copytext
-from transform.masks.base import DATE, NUMBER, TEXT
+from transform import copytext, jsontext
+from transform.masks.base import DATE, JSON, NUMBER, TEXT
 from transform.suggest.overlaps import Overlaps
 
 SAMPLE_ROWS: Final = 1_000
 _STATEMENT_TIMEOUT_MS: Final = 15_000
-# Wider values are left out of a sample, so that it stays small whatever a table holds.
+# Wider values are cut off in a sample, so that it stays small whatever a table holds; those that make no sense then
+# are left out. Nor does production read more of a text than is sent.
 _WIDEST_VALUE_BYTES: Final = 64 * 1024
+_CUT_AT: Final = 8 * 1024
+_CUT_TYPES: Final = frozenset({"text", "varchar", "bytea"})
+# Production writes all of a document to cut it off. Where all are wide, so many are asked for, and none that is wider.
+_WIDE_DOCUMENTS: Final = 20
+_WIDEST_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
 # How many rows are read, and the bytes that they should stay below; a random page holds rows of similar age.
 _READ_ROWS: Final = 10 * SAMPLE_ROWS
 _READ_BYTES: Final = 32 * 1024 * 1024
@@ -65,7 +71,8 @@ async def sample(
 async def sample_rows(
     address: SourceAddress, catalog: Catalog, report: Report
 ) -> AsyncGenerator[tuple[Table, pa.RecordBatch], None]:
-    """Whole rows, ``SAMPLE_ROWS`` at the most, of one table after the other; a value too wide to look at is NULL.
+    """Whole rows, ``SAMPLE_ROWS`` at the most, of one table after the other; a value too wide to look at is cut off, or
+    NULL.
 
     Raises ``ServerFailed`` when production cannot be reached.
     """
@@ -144,11 +151,31 @@ async def _sample_table(connection: SourceConnection, catalog: Catalog, table: T
     if rows > 2 * wanted:
         percent = 100 * wanted / rows
         # The limit is against figures of the planner that are far too low.
-        batch = await _read(connection, table, f"{_random_pages(percent)} LIMIT {2 * _READ_ROWS}")
+        how = f"{_random_pages(percent)} LIMIT {2 * _READ_ROWS}"
+        batch = await _read(connection, table, how, cut_off=True)
         if batch.num_rows >= SAMPLE_ROWS:
-            return batch
+            return await _with_wide_documents(connection, table, how, batch)
     # Small, or not as large as the planner's figures say.
-    return await _read(connection, table, f"LIMIT {wanted}")
+    how = f"LIMIT {wanted}"
+    return await _with_wide_documents(connection, table, how, await _read(connection, table, how, cut_off=True))
+
+
+async def _with_wide_documents(
+    connection: SourceConnection, table: Table, how: str, batch: pa.RecordBatch
+) -> pa.RecordBatch:
+    """The rows that were read, where a column of documents has no value with the beginnings of wide ones."""
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    for shape in table.copied_columns:
+        if _is_document(shape) and batch.num_rows and columns[shape.name].null_count == batch.num_rows:
+            quoted = quote_identifier(shape.name)
+            size = f"pg_column_size({quoted})"
+            rows = f"(SELECT {quoted} FROM {_rows_of(table)} {how}) AS sampled"
+            wide = f"{size} > {_WIDEST_VALUE_BYTES} AND {size} <= {_WIDEST_DOCUMENT_BYTES} LIMIT {_WIDE_DOCUMENTS}"
+            beginning = f"left({quoted}::text, {_WIDEST_VALUE_BYTES})"
+            found = await _copy(connection, f"SELECT {beginning} FROM {rows} WHERE {wide}", [shape.name])
+            values = [*map(jsontext.closed, found.column(0).to_pylist()), *[None] * batch.num_rows]
+            columns[shape.name] = pa.array(values[: batch.num_rows], pa.binary())
+    return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
 def _wanted_rows(catalog: Catalog, table: Table, rows: int) -> int:
@@ -198,18 +225,54 @@ def _members(catalog: Catalog, table: Table) -> Iterable[Table]:
     return [each for each in catalog.tables.values() if each.root == table.name and each.kind == "r"]
 
 
-async def _read(connection: SourceConnection, table: Table, how: str) -> pa.RecordBatch:
+async def _read(connection: SourceConnection, table: Table, how: str, *, cut_off: bool = False) -> pa.RecordBatch:
+    """Rows of a table. Values too wide are NULL; if ``cut_off``, texts and documents are their beginnings."""
+    values = ", ".join(_narrow(shape, cut_off=cut_off) for shape in table.copied_columns)
     names = [column.name for column in table.copied_columns]
-    # The type stays, so that the value is printed as the snapshot prints it.
-    values = ", ".join(
-        f"CASE WHEN pg_column_size({quoted}) <= {_WIDEST_VALUE_BYTES} THEN {quoted} END"
-        for quoted in map(quote_identifier, names)
-    )
-    only = "" if table.kind == "p" else "ONLY "
+    batch = await _copy(connection, f"SELECT {values} FROM {_rows_of(table)} {how}", names)
+    if not cut_off:
+        return batch
+    columns = [
+        pa.array(map(_whole, batch.column(shape.name).to_pylist()), pa.binary())
+        if _is_document(shape)
+        else batch.column(shape.name)
+        for shape in table.copied_columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=names)
+
+
+async def _copy(connection: SourceConnection, select: str, names: list[str]) -> pa.RecordBatch:
     block = bytearray()
-    copy = connection.copy_out(f"COPY (SELECT {values} FROM {only}{table.name} {how}) TO STDOUT")
-    async with contextlib.aclosing(copy) as parts:
+    async with contextlib.aclosing(connection.copy_out(f"COPY ({select}) TO STDOUT")) as parts:
         async for part in parts:
             block += part
     escaped = copytext.split(bytes(block), names)
     return pa.RecordBatch.from_arrays([copytext.unescape(column) for column in escaped.columns], names=names)
+
+
+def _rows_of(table: Table) -> str:
+    return f"{'' if table.kind == 'p' else 'ONLY '}{table.name}"
+
+
+def _narrow(shape: Column, *, cut_off: bool) -> str:
+    """A column in a query, without what is too wide. The type of others stays, so that a value is printed as the
+    snapshot prints it."""
+    quoted = quote_identifier(shape.name)
+    fits = f"pg_column_size({quoted}) <= {_WIDEST_VALUE_BYTES}"
+    if cut_off and _is_document(shape):
+        # What is small when it is compressed may be large.
+        return f"CASE WHEN {fits} THEN left({quoted}::text, {_WIDEST_VALUE_BYTES}) END"
+    if cut_off and not shape.is_array and shape.kind == "b" and shape.base_type in _CUT_TYPES:
+        whole = f"octet_length({quoted}) <= {_WIDEST_VALUE_BYTES}"
+        return f"CASE WHEN {whole} THEN {quoted} ELSE substr({quoted}, 1, {_CUT_AT}) END"
+    return f"CASE WHEN {fits} THEN {quoted} END"
+
+
+def _is_document(shape: Column) -> bool:
+    return not shape.is_array and shape.kind == "b" and shape.base_type in JSON
+
+
+def _whole(document: bytes | None) -> bytes | None:
+    """A document, or the beginning of one that was cut off."""
+    is_cut = document is not None and len(document) >= _WIDEST_VALUE_BYTES
+    return jsontext.closed(document) or None if is_cut and document is not None else document

@@ -114,6 +114,25 @@ def values_in(document: bytes) -> tuple[list[tuple[bytes, bytes, bytes]], bytes]
     raise AssertionError("the server sends whole documents")
 
 
+def closed(cut_off: bytes) -> bytes:
+    """A document that was cut off somewhere: up to its last whole value, with all closed that is open. Empty if it is
+    no object or array."""
+    open_brackets: list[bytes] = []
+    position = 0
+    for match in TOKEN.finditer(cut_off):
+        _, key, _, scalar, opening, closing = match.groups(b"")
+        in_object = open_brackets[-1:] == [b"}"]
+        is_cut = match.start() > position or (scalar and match.end() == len(cut_off))
+        if is_cut or (in_object and not key and not closing) or not (open_brackets or opening):
+            break
+        position = match.end()
+        if opening:
+            open_brackets.append(b"}" if opening == b"{" else b"]")
+        elif closing:
+            open_brackets.pop()
+    return cut_off[:position] + b"".join(reversed(open_brackets))
+
+
 def binary_form(document: bytes) -> bytes:
     """The document as jsonb prints it: keys once, by length and then by bytes, and numbers without exponents."""
     written: list[bytes] = []

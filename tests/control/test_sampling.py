@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from capture.catalog import read_catalog
@@ -55,12 +57,13 @@ async def test_large_and_small_tables_are_sampled(database: Database, statistics
 
 
 async def test_values_are_the_text_form_unescaped(database: Database) -> None:
-    """Of every type; NULLs are left out, and so are values too wide to look at."""
+    """Of every type; NULLs are left out, and so is what is wide and makes no sense if it is cut off."""
     database.execute(
         """CREATE TABLE "Odd Name" ("a column" text, tags text[], document jsonb, raw bytea)""",
         r"""INSERT INTO "Odd Name" VALUES (E'tab\there \\ line\nend', '{"a b",c}', '{"k": [1, null]}', '\x00ff')""",
         """INSERT INTO "Odd Name" VALUES (NULL, NULL, NULL, NULL)""",
-        """INSERT INTO "Odd Name" SELECT string_agg(md5(n::text), '') FROM generate_series(1, 10000) n""",
+        """INSERT INTO "Odd Name" (tags) SELECT array_agg(md5(n::text))
+          FROM generate_series(1, 10000) n""",
     )
     address = SourceAddress.parse(database.url)
     samples, _ = await sample(address, await _catalog(address), QuietReport())
@@ -71,6 +74,31 @@ async def test_values_are_the_text_form_unescaped(database: Database) -> None:
         "document": [b'{"k": [1, null]}'],
         "raw": [b"\\x00ff"],
     }
+
+
+async def test_what_is_wide_is_cut_off(database: Database) -> None:
+    """Texts, and documents at a whole value: also those that are small as they are stored; some of those that are wide
+    where all are."""
+    database.execute(
+        "CREATE TABLE wide (body text, document jsonb, raw json, packed jsonb, mixed jsonb, blob bytea)",
+        "CREATE FUNCTION noise(n int) RETURNS jsonb LANGUAGE sql AS $$"
+        "SELECT jsonb_agg(jsonb_build_object('mail', md5(i::text) || '@x.example')) FROM generate_series(1, n) i $$",
+        "INSERT INTO wide SELECT string_agg(md5(n::text), ' '), noise(9000), noise(9000)::json, (SELECT"
+        " jsonb_agg('packed'::text) FROM generate_series(1, 50000)),"
+        " CASE WHEN r = 1 THEN noise(2) ELSE noise(9000) END,"
+        " decode(string_agg(md5(n::text), ''), 'hex') FROM generate_series(1, 9000) n, generate_series(1, 30) r"
+        " GROUP BY r",
+    )
+    address = SourceAddress.parse(database.url)
+    samples, _ = await sample(address, await _catalog(address), QuietReport())
+    found = {column.column: values for column, values in samples.items()}
+    assert {name: len(values) for name, values in found.items()} == {
+        "body": 30, "document": 20, "raw": 20, "packed": 30, "mixed": 1, "blob": 30,
+    }  # fmt: skip
+    assert {len(value) for value in found["body"]} == {8192}
+    assert all(60_000 < len(value) < 66_000 for name in ("document", "raw", "packed") for value in found[name])
+    (first, *_) = found["document"]
+    assert json.loads(first)[0].keys() == {"mail"}
 
 
 async def test_a_table_that_may_not_be_read_is_left_out(database: Database) -> None:

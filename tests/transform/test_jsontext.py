@@ -110,3 +110,16 @@ def test_the_binary_form_has_no_limit_of_depth() -> None:
     """Nor has anything else that is done to documents."""
     deep = b"[" * 5000 + b"]" * 5000
     assert jsontext.binary_form(deep) == deep
+
+
+@given(DOCUMENTS, st.data())
+def test_a_document_that_was_cut_off_is_closed(document: object, data: st.DataObject) -> None:
+    """Up to its last whole value, so it is one again; a whole one stays."""
+    text = json.dumps({"a": document, "b": 12345}).encode()
+    assert jsontext.closed(text) == text
+    end = data.draw(st.integers(0, len(text)))
+    part = jsontext.closed(text[:end])
+    assert part == b"" or json.loads(part).keys() <= {"a", "b"}
+    assert part.rstrip(b"]}") == text[: len(part.rstrip(b"]}"))]
+    # Of a number that was cut off nobody knows what it was.
+    assert not part or json.loads(part).get("b", 12345) == 12345
