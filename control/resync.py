@@ -10,12 +10,10 @@ replacing. Then it begins anew with the new rules; where none runs, the other ta
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -35,6 +33,7 @@ from control.project import Project, database_identity
 from control.readiness import refuse_unready
 from control.report import Report
 from control.settings import Settings
+from control.subset_folder import subset_folder
 from control.touched_rows import replace_touched
 from control.workers import Surroundings, Worker, WorkerPool
 from sink import aside, hold, load, progress, pulled, target
@@ -310,13 +309,11 @@ class _Resync:
         """Copy these from the beginning, while the stream is held."""
         for table in tables:
             await aside.empty(self._connection, into[table.name])
-        with tempfile.TemporaryDirectory(prefix="tezcat-") as folder:
+        with subset_folder() as folder:
             members: Membership | None = None
             if any(plan.takes_part(table.name) for table in tables):
                 chunk_bytes = self._project.settings.snapshot.chunk_bytes
-                members = await find_members(
-                    pool, plan, cut.catalog, cut.snapshot, Path(folder), chunk_bytes, self._report
-                )
+                members = await find_members(pool, plan, cut.catalog, cut.snapshot, folder, chunk_bytes, self._report)
             await self._copy(pool, cut, plan, tables, into, members, is_last=True)
 
     async def _hold(self, holder: Connection) -> Cut:

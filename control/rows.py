@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from control.membership import Membership, Sieve, find_members
 from control.project import Project
 from control.rebase import Rebase
 from control.report import Report
+from control.subset_folder import subset_folder
 from control.workers import Worker, WorkerPool, WorkersLost
 from sink import load, target, unfinished
 from sink.target import Connection
@@ -213,9 +213,9 @@ class Rows:
                     yield CopyChunks(wanted, cut.snapshot, files, state.runner, state.base_lsn, members)
 
         async with asyncio.timeout(cut.remaining(self._max_age)):
-            with tempfile.TemporaryDirectory(prefix="tezcat-") as folder:
+            with subset_folder() as folder:
                 try:
-                    members = await self._members(cut, chunks, Path(folder))
+                    members = await self._members(cut, chunks, folder)
                 except TableRewritten:
                     if self._once:
                         raise

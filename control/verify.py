@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from capture.catalog import read_catalog
 from capture.model import Catalog, Lsn, TableName
@@ -33,6 +31,7 @@ from control.membership import Membership, find_members
 from control.project import Project, database_identity
 from control.report import Report
 from control.settings import Settings
+from control.subset_folder import subset_folder
 from control.workers import Surroundings, WorkerPool
 from sink import hold, progress, target
 from sink.columns import read_columns
@@ -110,13 +109,11 @@ async def verify(settings: Settings, target_name: str, *, accept_writable_role: 
             sizes = await _target_sizes(connection)
             version = connection.info.server_version
             chunk_bytes = settings.snapshot.chunk_bytes
-            with tempfile.TemporaryDirectory(prefix="tezcat-") as folder:
+            with subset_folder() as folder:
                 async with WorkerPool(surroundings, settings.snapshot.workers) as pool:
                     members: Membership | None = None
                     if plan.subset is not None:
-                        members = await find_members(
-                            pool, plan, catalog, slot.snapshot, Path(folder), chunk_bytes, report
-                        )
+                        members = await find_members(pool, plan, catalog, slot.snapshot, folder, chunk_bytes, report)
                     comparison = _Comparison(catalog, sizes, plan, members, chunk_bytes, version)
                     tables = await comparison.run(pool, report)
     return VerifyResult(slot.consistent_point, at == slot.consistent_point, tables)
