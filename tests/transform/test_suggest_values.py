@@ -454,3 +454,12 @@ def test_keys_that_are_values_of_a_masked_column_are_data() -> None:
     assert "keys: {'$.by': id.uuid}" in text
     assert "features: {mask: hstore, keys: {basic: keep, gold: keep}}" in text
     assert not any(handle.decode() in text for handle in handles)
+
+
+def test_a_key_that_is_no_word_stands_in_no_rules_file() -> None:
+    """Though it be in every document; one that says what it holds may, however it is written."""
+    documents = [b'{"Q7kanarZ9x": %d, "home address": {"p.o.": "x"}, "\xc3\xa9tat": "a"}' % n for n in range(100)]
+    rule, _ = judge_document("meta", documents, Setting())
+    assert "Q7kanarZ9x" not in str(rule)
+    assert isinstance(rule, dict)
+    assert "$.\u00e9tat" in rule["paths"]

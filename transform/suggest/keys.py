@@ -19,14 +19,13 @@ from transform.suggest.judge import classified, telling_hits
 from transform.suggest.names import names_a_field, tokens
 from transform.suggest.profile import MOST, Profile
 
-_WRITTEN_AS_FIELDS: Final = re.compile(r"[A-Za-z_][A-Za-z_-]{0,38}\d?")
+_WRITTEN_AS_FIELDS: Final = re.compile(r"[^\W\d](?:[^\W\d]|-){0,38}\d?")
 _MOST_RARE: Final = 60
 _FEW: Final = 8
 _ALIKE: Final = 0.8
 # Of fewer objects nobody can tell which keys differ.
 _LEAST_OBJECTS: Final = 3
 _LONGEST: Final = 40
-_DIGITS: Final = 4
 _MEANINGLESS: Final = frozenset({Category.CODE})
 
 
@@ -42,7 +41,7 @@ def tell_of_somebody(keys: Keys, known: Collection[bytes] = ()) -> bool:
     texts = {key: _text(key) for key in keys.counts}
     profile = profile_of(keys)
     category = classified(profile)
-    if telling_hits(profile) or (category is not None and category not in _MEANINGLESS):
+    if telling_hits(profile) or profile.random >= MOST or (category is not None and category not in _MEANINGLESS):
         return True
     if any(" " in text and is_full_name(text) for text in texts.values()):
         return True
@@ -55,16 +54,18 @@ def tell_of_somebody(keys: Keys, known: Collection[bytes] = ()) -> bool:
 
 def may_be_shown(keys: Keys) -> set[bytes]:
     """Of keys that are no data, those that surely name fields, and may stand in rules and in findings: they are in
-    every other object, or in some and unlike the others that are in some, or words for what fields hold."""
+    every other object, or in some and unlike the others that are in some, or words for what fields hold. What is not
+    written as the name of a field must have such a word and no digit, and be in every other object."""
     few = _rare(keys)
     in_doubt = _unexplained(few) if len(few) > 1 and _are_alike(few.values()) else set()
     shown: set[bytes] = set()
     for key in keys.counts:
         text = _text(key)
-        is_plain = _WRITTEN_AS_FIELDS.fullmatch(text) is not None
-        if not is_plain and (key in few or len(text) > _LONGEST or not text.isprintable() or not text):
-            continue
-        if key in in_doubt or sum(map(str.isdigit, text)) >= _DIGITS or (_is_somebody(text) and text[:1].isupper()):
+        if _WRITTEN_AS_FIELDS.fullmatch(text) is None:
+            is_plain = len(text) <= _LONGEST and text.isprintable() and not any(map(str.isdigit, text))
+            if key in few or not is_plain or not names_a_field(text):
+                continue
+        if key in in_doubt or (_is_somebody(text) and text[:1].isupper()):
             continue
         shown.add(key)
     return shown
