@@ -14,8 +14,8 @@ from typing import Final
 
 from transform import hstoretext, jsontext
 
-# Of larger samples, the first documents are read: so many bracket, keys and leaves.
-_MOST_TOKENS: Final = 1_000_000
+# Of larger samples, the first documents are read: so many brackets and leaves.
+_MOST_TOKENS: Final = 500_000
 # What lies deeper counts as lying there.
 _DEEPEST: Final = 64
 _BOOLEANS: Final = frozenset((b"true", b"false"))

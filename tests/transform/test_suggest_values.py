@@ -10,8 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 from fix_catalog import catalog, foreign_key, table
+from fix_masks import mask_of
 
 from capture.model import Check, ColumnName
+from transform.masks.document_keys import DocumentKeys
 from transform.suggest import free_text, suggest
 from transform.suggest.category import Category
 from transform.suggest.detectors import detect, looks_random
@@ -463,3 +465,14 @@ def test_a_key_that_is_no_word_stands_in_no_rules_file() -> None:
     assert "Q7kanarZ9x" not in str(rule)
     assert isinstance(rule, dict)
     assert "$.\u00e9tat" in rule["paths"]
+
+
+def test_keys_at_any_depth_and_in_any_number_are_judged() -> None:
+    """Below what may have a path of its own, keys are masked at all depths; and a map may have very many."""
+    deep = b'{"a":' * 3000 + b'{"anna@x.example": "x"}' + b"}" * 3000
+    rule, _ = judge_document("deep", [deep] * 5, Setting())
+    assert isinstance(rule, dict)
+    (out,) = DocumentKeys({path: mask_of(name) for path, name in rule["keys"].items()}, is_jsonb=True).mask([deep])
+    assert b"anna@x.example" not in (out or b"anna@x.example")
+    many = [json.dumps({f"q{n}k{i}": 1 for i in range(1000)}).encode() for n in range(100)]
+    assert judge_document("many", many, Setting())[0] == {"mask": "json", "paths": {}, "keys": {"$": "id.uuid"}}

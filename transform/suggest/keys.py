@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from transform.places import Keys, Place
@@ -26,19 +27,21 @@ _ALIKE: Final = 0.8
 # Of fewer objects nobody can tell which keys differ.
 _LEAST_OBJECTS: Final = 3
 _LONGEST: Final = 40
+_MOST_LOOKED_AT: Final = 2_000
 _MEANINGLESS: Final = frozenset({Category.CODE})
 
 
 def are_data(keys: Keys, known: Collection[bytes] = ()) -> bool:
     """Whether the keys are data; ``known`` holds values of masked columns."""
-    return tell_of_somebody(keys, known) or _differ(keys)
+    few = _rare(keys)
+    return len(few) > _MOST_RARE or tell_of_somebody(keys, known) or _differ(keys, few)
 
 
 def tell_of_somebody(keys: Keys, known: Collection[bytes] = ()) -> bool:
     """Whether the keys are data by what they say, not only because they differ."""
     if not keys.counts:
         return False
-    texts = {key: _text(key) for key in keys.counts}
+    texts = {key: _text(key) for key in islice(keys.counts, _MOST_LOOKED_AT)}
     profile = profile_of(keys)
     category = classified(profile)
     if telling_hits(profile) or profile.random >= MOST or (category is not None and category not in _MEANINGLESS):
@@ -74,19 +77,19 @@ def may_be_shown(keys: Keys) -> set[bytes]:
 def fields_beside(keys: Keys, known: Collection[bytes] = ()) -> set[bytes]:
     """Of keys some of which are data, those that are none: in every other object, and written as fields are; if people
     are in every other object, too, only words for what fields hold."""
-    common = keys.counts.keys() - _rare(keys).keys()
-    somebody = {key for key in common if key in known or _is_somebody(_text(key))}
+    common = keys.without(_rare(keys).keys())
+    somebody = {key for key in common.counts if key in known or _is_somebody(_text(key))}
     return {
         key
-        for key in may_be_shown(keys) & common - somebody
+        for key in may_be_shown(common) - somebody
         if _WRITTEN_AS_FIELDS.fullmatch(_text(key)) and (not somebody or names_a_field(_text(key)))
     }
 
 
 def profile_of(keys: Keys) -> Profile:
-    """The profile of keys, each as often as it came."""
+    """The profile of keys, each as often as it came; of very many, of the first ones."""
     profile = Profile(Counter())
-    for key, times in keys.counts.items():
+    for key, times in islice(keys.counts.items(), _MOST_LOOKED_AT):
         profile.counts[_text(key)] += times
     return profile
 
@@ -107,11 +110,8 @@ def _is_somebody(text: str) -> bool:
     return any(known(words) for known in (is_full_name, is_first_name, is_last_name, is_city))
 
 
-def _differ(keys: Keys) -> bool:
+def _differ(keys: Keys, few: Mapping[bytes, Sequence[Place]]) -> bool:
     """Whether so many keys are in few objects only that they are no fields."""
-    few = _rare(keys)
-    if len(few) > _MOST_RARE:
-        return True
     unexplained = _unexplained(few)
     if len(unexplained) < MOST * len(few):
         return False

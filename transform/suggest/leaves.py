@@ -59,6 +59,8 @@ def judge_document(
     for place in sorted(_places(name, [root], known), key=lambda one: one.path):
         if place.key_mask is not None:
             keys[place.path] = place.key_mask
+            if any(each.is_deepest for each in place.places):
+                keys |= {f"{place.path}{step}": place.key_mask for step in ("..*", "..[*]")}
             shown.append(f"keys of {place.path} are data")
         leaves = sum(each.leaves for each in place.places)
         if leaves < max(2, _MANY * root.times) or len(paths) == _MOST_LEAVES:
@@ -106,9 +108,11 @@ def _places(name: str, root: Sequence[Place], known: Collection[bytes]) -> Itera
         found = Keys.of(places)
         has_data = are_data(found, known)
         fields = fields_beside(found, known) if has_data else may_be_shown(found)
+        if has_data and any(place.is_deepest for place in places):
+            fields = set()  # they would be those of one level only
         others = found.without(fields)
         below = [place for those in others.members.values() for place in those]
-        if _lead_to_data(below, known) or (has_data and not fields):
+        if (has_data and not fields) or _lead_to_data(below, known):
             # Keys that may stand in no rules file, and what is below them, are reached by a wildcard only.
             below = [place for those in found.members.values() for place in those]
             yield _Found(path, called, places, _mask_of(found), ())
