@@ -15,8 +15,8 @@ import capture
 import control
 import sink
 import transform
+from transform.places import Keys, Place
 from transform.predicates.values import Rows
-from transform.suggest.leaves import _Place
 
 # What could be made of a row: bytes, columns, and what is called a value or a key of one.
 _OF_ROWS = re.compile(r"\bbytes\b|\bpa\.|\bValue\b|\bTupleData\b|\bKey\b|\bComparable\b|\bCounter\[")
@@ -64,7 +64,7 @@ def test_rows_and_leaves_show_nothing() -> None:
     """Of a batch that a condition is asked about, and of what a sample of documents holds."""
     rows = Rows({"name": pa.array([b"canary"])}, 1)
     rows._read["name"] = pa.array(["canary"])
-    place = _Place(texts=[b"canary"], numbers=[b"4711"])
-    place.keys["canary"] += 1
-    assert "canary" not in repr(rows) + repr(place)
+    place = Place(texts=[b"canary"], numbers=[b"4711"])
+    place.member(b"canary")
+    assert "canary" not in repr(rows) + repr(place) + repr(Keys.of([place]))
     assert "4711" not in repr(place)

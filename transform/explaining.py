@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -364,17 +364,19 @@ def _done(rule: ColumnRule) -> str:
 def _inside(rule: ColumnRule) -> list[str]:
     """What a rule does to the parts of a value that it names: the paths of a document, the keys of an hstore."""
     told = []
-    for part in ("paths", "keys"):
-        named = rule.params.get(part)
-        for place, written in named.items() if isinstance(named, dict) else ():
-            try:
-                inner = ColumnRule.model_validate(written)
-            except ValidationError:
-                # The check says so.
-                continue
-            told.append(
-                f"{'The keys' if part == 'keys' and 'paths' in rule.params else 'What is'} at {place}: {inner}."
-            )
+    is_hstore = rule.mask == "hstore"
+    named: list[tuple[str, Any]] = []
+    for part, what in (("paths", "What is at"), ("keys", "What is at" if is_hstore else "The keys at")):
+        written = rule.params.get(part)
+        named += [(f"{what} {place}", one) for place, one in written.items()] if isinstance(written, dict) else []
+    if is_hstore and rule.params.get("key_mask") is not None:
+        named.append(("All other keys", rule.params["key_mask"]))
+    for place, written in named:
+        try:
+            told.append(f"{place}: {ColumnRule.model_validate(written)}.")
+        except ValidationError:
+            # The check says so.
+            continue
     return told
 
 

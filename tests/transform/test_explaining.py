@@ -65,6 +65,14 @@ def test_a_document_tells_what_happens_at_each_path(tmp_path: Path) -> None:
     ]
 
 
+def test_an_hstore_tells_what_happens_to_its_keys(tmp_path: Path) -> None:
+    """And to the values of those that the rule names."""
+    shown = "{mask: hstore, keys: {tier: keep}, key_mask: email}"
+    rules = written(tmp_path, f"version: 1\ntables: {{public.t: {{columns: {{doc: {shown}}}}}}}\n")
+    found = explained(rules, catalog(table("public.t", "doc hstore")), "public.t.doc")
+    assert {"What is at tier: keep.", "All other keys: email."} <= set(found.why)
+
+
 def test_a_column_without_a_rule_tells_whose_it_takes_over(hotel_rules: Rules) -> None:
     """By way of another table, too."""
     found = explained(hotel_rules, hotel(), "public.messages.sender")

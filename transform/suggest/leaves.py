@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from capture.model import Column
@@ -43,7 +43,7 @@ class _Found:
     key: str
     places: Sequence[Place]
     key_mask: str | None
-    fields: Collection[bytes]
+    fields: Collection[bytes] = field(repr=False)
 
 
 def judge_document(
