@@ -32,7 +32,7 @@ from transform.masks.base import DEFAULT_LOCALE
 from transform.masks.locales import LOCALES
 
 # Part of every fingerprint. It changes when the same rules would mask a value differently than before.
-MASKS_VERSION: Final = 3
+MASKS_VERSION: Final = 4
 
 KEEP: Final = "keep"
 TODO: Final = "todo"
