@@ -508,6 +508,20 @@ def _left(text: Any, count: Any) -> str:
     return _text(text)[: _number(count)]
 
 
+def _right(text: Any, count: Any) -> str:
+    number = _number(count)
+    return _text(text)[-number:] if number else ""
+
+
+def _substring(text: Any, start: Any, length: Any = None) -> str:
+    begin, whole = _number(start), _text(text)
+    if length is None:
+        return whole[max(begin - 1, 0) :]
+    if _number(length) < 0:
+        raise Fails
+    return whole[max(begin - 1, 0) : max(begin - 1 + length, 0)]
+
+
 def _lower(text: Any) -> str:
     return _text(text).lower()
 
@@ -568,6 +582,8 @@ _KNOWN: Final[dict[type[exp.Expression], tuple[frozenset[str], Callable[[Any], E
     exp.Upper: _strict(_upper, "this"),
     exp.Trim: (frozenset({"this", "position"}), _trim),
     exp.Left: _strict(_left, "this", "expression"),
+    exp.Right: _strict(_right, "this", "expression"),
+    exp.Substring: _strict(_substring, "this", "start", "length"),
     exp.DPipe: (frozenset({"this", "expression", "safe"}), _strict(_join, "this", "expression")[1]),
     exp.StartsWith: _strict(_starts, "this", "expression"),
 }
