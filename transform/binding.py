@@ -439,8 +439,10 @@ def _params(kind: MaskKind, rule: ColumnRule) -> Params:
     try:
         return kind.params.model_validate(rule.params)
     except ValidationError as error:
-        finding = error.errors(include_url=False, include_input=False)[0]
+        findings = error.errors(include_url=False, include_input=False)
+        # A misspelt parameter is missing, too.
+        finding = next((each for each in findings if each["type"] == "extra_forbidden"), findings[0])
         name = ".".join(map(str, finding["loc"]))
-        known = ", ".join(kind.params.model_fields) or "none"
-        hint = f"The parameters of {kind.name} are: {known}."
+        known = ", ".join(kind.params.model_fields)
+        hint = f"The parameters of {kind.name} are: {known}." if known else f"{kind.name} takes no parameters."
         raise BadInput(f"the mask {kind.name}: {f'{name}: ' if name else ''}{in_words(finding)}.", hint=hint) from None

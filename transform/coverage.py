@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 
-from capture.model import Catalog, Column, ColumnName, Table, TableName, quote_identifier
+from capture.model import BadInput, Catalog, Column, ColumnName, Table, TableName, quote_identifier
 from transform.domains import Domain, root_of, unite
-from transform.masks.base import MASKS
+from transform.masks.base import MASKS, mask_kind
 from transform.rules import KEEP, TODO, ColumnRule, Rules, TableRules
 from transform.subjects import Subject, find_subjects
 
@@ -82,9 +82,9 @@ class Finding:
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """The gravest first."""
+    """The gravest first, and what whole rows tell after what columns do: there may be one of those for each table."""
     order = list(Severity)
-    return sorted(findings, key=lambda finding: order.index(finding.severity))
+    return sorted(findings, key=lambda one: (order.index(one.severity), one.kind is FindingKind.LINKABLE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,12 +276,19 @@ def _conflicts(domains: Iterable[Domain]) -> Iterator[Finding]:
     for domain in {id(domain): domain for domain in domains}.values():
         for conflict in domain.conflicts:
             first, second = conflict.first, conflict.second
+            where = str(conflict.column)
+            try:
+                mask_kind(second.rule.mask)
+            except BadInput as unknown:  # a misspelt name, told where it stands
+                kind = FindingKind.UNKNOWN_MASK
+                yield Finding(Severity.ERROR, kind, where, unknown.message, unknown.hint, second.at)
+                continue
             own = "has the rule" if second.written_for == str(conflict.column) else f"gets from {second.written_for}"
             other = f"{first.written_for} ({first.at})" if first.at else first.written_for
             united = f"; they are united by {', then '.join(conflict.path)}" if conflict.path else ""
             message = f"{own} {second.rule}, but {other} has {first.rule}{united}."
             hint = "Give both the same rule, or joins over them would break."
-            yield Finding(Severity.ERROR, FindingKind.CONFLICT, str(conflict.column), message, hint, second.at)
+            yield Finding(Severity.ERROR, FindingKind.CONFLICT, where, message, hint, second.at)
 
 
 def _references(rules: Rules, catalog: Catalog) -> Iterator[Finding]:

@@ -13,12 +13,12 @@ a new referencing table changes no mask.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from capture.model import Catalog, Column, ColumnName, TableName
-from transform.masks.base import TEXT
+from transform.masks.base import MASKS, TEXT
 from transform.masks.choosing import room
 from transform.masks.ids import integer_width
 from transform.rules import TODO, ColumnRule, Rules
@@ -161,14 +161,17 @@ def _domain(
     shapes: dict[ColumnName, Column],
 ) -> Domain:
     placed = [(column, rule) for column in columns for rule in _placed_rules(rules, column)]
-    # An order of its own for the rules: where the links lead, the rule of the column that is referred to comes first.
+    # An order of its own for the rules: what there is, and what most say, comes first, so that the one that was
+    # changed alone is told; then, where the links lead, the rule of the column that is referred to.
     name = _name(rules, columns, neighbours)
-    placed.sort(key=lambda item: str(item[0]) != name)
-    conflicts = []
+    often = Counter(rule.rule.identity for _, rule in placed)
+    placed.sort(key=lambda item: (item[1].rule.mask not in MASKS, -often[item[1].rule.identity], str(item[0]) != name))
+    conflicts: dict[str, Conflict] = {}
     for column, rule in placed[1:]:
         first_column, first = placed[0]
-        if rule.rule.identity != first.rule.identity:
-            conflicts.append(Conflict(column, first, rule, _path(neighbours, first_column, column)))
+        # A declared domain's rule counts for each of its columns, and is wrong once.
+        if rule.rule.identity != first.rule.identity and rule.written_for not in conflicts:
+            conflicts[rule.written_for] = Conflict(column, first, rule, _path(neighbours, first_column, column))
     return Domain(
         name=name,
         columns=tuple(columns),
@@ -178,7 +181,7 @@ def _domain(
         counts_bytes=any(shapes[column].base_type == "name" for column in columns),
         ignores_case=any(shapes[column].base_type == "citext" for column in columns),
         decided=_referring(neighbours, {column for column, _ in placed}),
-        conflicts=tuple(conflicts),
+        conflicts=tuple(conflicts.values()),
     )
 
 

@@ -122,6 +122,18 @@ def test_a_conflict_names_both_rules_and_the_path() -> None:
     )
 
 
+def test_the_rule_that_differs_is_the_conflict() -> None:
+    """One place that was changed alone is told once, though others refer to it; a declared domain's rule is one place,
+    whichever columns it has."""
+    by = rules(guests={"email": "keep"}, participants={"email": "email"}, messages={"sender": "email"})
+    (conflict,) = domain_of("public.guests.email", hotel(), by).conflicts
+    assert conflict.second.written_for == "public.guests.email"
+    declared = {"people": {"mask": "redact", "columns": ["public.guests.email", "public.messages.sender"]}}
+    by = rules(declared, guests={"email": "email"}, messages={"sender": "email"})
+    (conflict,) = domain_of("public.guests.email", hotel(), by).conflicts
+    assert conflict.second.written_for == "the domain people"
+
+
 def test_parameters_make_a_conflict_too() -> None:
     """The same mask with other parameters is another rule."""
     by = rules(guests={"email": {"mask": "email", "domain": "a.test"}}, participants={"email": "email"})

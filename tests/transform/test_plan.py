@@ -366,6 +366,28 @@ def test_a_conflict_names_both_rules_with_their_places(tmp_path: Path) -> None:
     assert "the foreign key reservations_guest_id_fkey" in message
 
 
+@pytest.mark.parametrize("misspelt", ["id", "guest_id"])
+def test_a_misspelt_mask_is_one_error_where_it_stands(misspelt: str) -> None:
+    """Whichever of the columns that join has it, it is no conflict, and is not told of the others."""
+    of = catalog(
+        table("public.s", "id int8 pk"),
+        table("public.m", "guest_id int8"),
+        foreign_keys=(foreign_key("public.m(guest_id)", "public.s(id)"),),
+    )
+    by = {"id": "id.int", "guest_id": "id.int"} | {misspelt: "id.itn"}
+    (finding,) = check(decide(s={"id": by["id"]}, m={"guest_id": by["guest_id"]}), of)
+    assert finding.kind is FindingKind.UNKNOWN_MASK
+    assert finding.where.endswith(f".{misspelt}")
+    assert finding.hint.startswith("Did you mean id.int")
+
+
+def test_a_misspelt_parameter_is_told_rather_than_that_it_is_missing() -> None:
+    """What is not known says more than what is not there."""
+    (finding,) = check(decide(s={"born": {"mask": "date.shift", "dasy": 3}}), catalog(table("public.s", "born date")))
+    assert finding.message == "the mask date.shift: dasy: is not known here."
+    assert finding.hint == "The parameters of date.shift are: days."
+
+
 def test_a_reference_to_rows_that_are_not_copied_is_refused() -> None:
     """A foreign key to a table without rows would dangle, unless its column is null or its own rows stay away."""
     of = catalog(
