@@ -116,9 +116,10 @@ def load(path: Path, *, made_by: str = "") -> Document:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         raise BadInput(_malformed(path, text, error)) from None
-    except yaml.YAMLError:  # a character or an encoding that YAML does not allow
+    except yaml.YAMLError as error:  # a character or an encoding that YAML does not allow
+        line = text.count(b"\n", 0, getattr(error, "position", 0)) + 1
         hint = "It must be UTF-8 text without control characters."
-        raise BadInput(f"the file {path} is not valid YAML.", hint=hint) from None
+        raise BadInput(f"{path}:{line}: this is not valid YAML: a character that none may hold.", hint=hint) from None
     except RecursionError:
         raise BadInput(f"the file {path} is nested too deeply.") from None
     assert isinstance(data, dict)
@@ -170,6 +171,12 @@ def in_words(finding: Any) -> str:
             return message.partition(", ")[2]
         case "dict_type" | "model_type":
             return "it should hold keys with values"
+        case "list_type" | "tuple_type":
+            return "it should be a list, [A, B]"
+        case "int_type" | "int_parsing" | "int_from_float":
+            return "it should be a whole number"
+        case "string_type":
+            return "it should be a text"
         case _:
             # Pydantic says "Input should be ..."; the input is what the dotted path names.
             return re.sub(r"^Input ", "it ", message)
@@ -262,4 +269,7 @@ def _entries(node: yaml.Node) -> Entries:
 
 
 def _position(path: Path, mark: yaml.Mark) -> str:
-    return f"{path}:{mark.line + 1}:{mark.column + 1}"
+    """Short where the file lies below the working directory; such a place is as good, and there are many in a list."""
+    here = Path.cwd()
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return f"{shown}:{mark.line + 1}:{mark.column + 1}"

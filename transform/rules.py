@@ -12,8 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -71,6 +72,8 @@ class ColumnRule(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
+    _form: ClassVar[str] = "a column's rule is a mask's name or {mask: NAME, ...}"
+
     mask: str
     satisfies: tuple[str, ...] = ()
     when: str | None = None
@@ -83,7 +86,7 @@ class ColumnRule(BaseModel):
         if written is None or isinstance(written, str):
             return {"mask": written or NULL}
         if not isinstance(written, dict) or "mask" not in written:
-            raise ValueError("a column's rule is a mask's name or {mask: NAME, ...}")
+            raise ValueError(cls._form)
         return {**written, **{key: NULL for key in ("mask", "otherwise") if written.get(key, NULL) is None}}
 
     @model_validator(mode="after")
@@ -132,6 +135,8 @@ class ColumnRule(BaseModel):
 
 class DomainRule(ColumnRule):
     """One mask and one key for columns that must still join."""
+
+    _form: ClassVar[str] = "a domain is {mask: NAME, columns: [schema.table.column, ...]}"
 
     columns: tuple[Annotated[ColumnName, PlainValidator(_read_column)], ...]
 
@@ -190,6 +195,18 @@ class TableRules(BaseModel):
     rows: Literal["all", "none"] | SomeRows = "all"
     subject: Annotated[str, PlainValidator(read_own_column)] | None = None
     columns: dict[Annotated[str, PlainValidator(read_own_column)], ColumnRule] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tell_columns_apart(cls, written: Any) -> Any:
+        if isinstance(written, cls):
+            return written
+        # One rule for a whole table, and columns right below it, are what one would write first.
+        if isinstance(written, dict) and (
+            not written or any(get_close_matches(key, cls.model_fields) for key in written)
+        ):
+            return written
+        raise ValueError("a table has rows, subject and columns, and the rule of each column stands below columns")
 
     @field_validator("rows", mode="before")
     @classmethod

@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final
 
 import pyarrow as pa
@@ -175,9 +176,9 @@ def _misasked(
             if (name, other) in asked:
                 continue
             if other not in catalog.tables:
-                yield _error(
-                    rules, name, f"rows: there is no table {other} to come with.", "Check how it is written.", at
-                )
+                near = get_close_matches(str(other), map(str, catalog.tables), n=1)
+                hint = f"Did you mean {near[0]}?" if near else "Check how it is written."
+                yield _error(rules, name, f"rows: there is no table {other} to come with.", hint, at)
             elif other not in some:
                 own = rules.tables.get(other)
                 which = "no row is" if own is not None and own.rows == "none" else "all rows are"

@@ -47,7 +47,7 @@ def read(tmp_path: Path, text: str | bytes) -> Document:
         ("a: !!python/object:os.system x\n", "some.yaml:1:4: the tag"),
         ("a: !!int twelve\n", "some.yaml:1:4"),
         ("a: !!bool twelve\n", "some.yaml:1:4"),
-        (b"a: \xff\xfe\x00b", "is not valid YAML"),
+        (b"a: 1\nb: \xff\xfe\x00b", "some.yaml:2: this is not valid YAML"),
         (b"a: \x01", "is not valid YAML"),
         ("a: " + "[" * 5000, "some.yaml"),
     ],
@@ -103,7 +103,7 @@ def test_validation_errors_say_where_in_plain_words(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         validate(document, Outer)
     message = str(caught.value)
-    assert "some.yaml:2:7: items.a.count: it should be a valid integer" in message
+    assert "some.yaml:2:7: items.a.count: it should be a whole number" in message
     assert "some.yaml:3:3: count is missing in items.b." in message
     assert "some.yaml:4:17: items.c.colour is not known here." in message
     assert "pydantic" not in message

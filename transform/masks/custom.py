@@ -18,13 +18,14 @@ a value.
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from capture.model import BadInput, Column, ServerFailed
 from transform.cmac import Prf
@@ -35,7 +36,7 @@ from transform.masks.choosing import fold_case
 
 Value: TypeAlias = str | bytes
 
-_REFERENCE: Final = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
+_REFERENCE: Final = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
 # Values that are like those of a type, to try a function with before any value of production is there.
 _INTEGERS: Final = ["0", "1", "-7", "1234", "32000", "17"]
 _DECIMALS: Final = ["0", "1.5", "-12.25", "1249.5"]
@@ -205,8 +206,7 @@ class CustomParams(Params):
     """The function, and what is said of it."""
 
     function: str = Field(
-        pattern=_REFERENCE,
-        description="Where it is, as package.module:function, in the project's folder or among what is installed.",
+        description="Where it is, as package.module:function, in the project's folder or among what is installed."
     )
     types: list[str] | None = Field(
         default=None, description="The types that it is for, as pg_type names them: text, varchar, int8. Without, any."
@@ -217,6 +217,13 @@ class CustomParams(Params):
         description="What two values may do: never meet (injective), meet with odds of 2**60 against it (tagged), or "
         "meet (lossy). A unique column takes your word for it.",
     )
+
+    @field_validator("function")
+    @classmethod
+    def _names_a_function(cls, written: str) -> str:
+        if re.fullmatch(_REFERENCE, written) is None:
+            raise ValueError("it is written as package.module:function")
+        return written
 
 
 def _build_custom(params: CustomParams, build: Build) -> Mask:

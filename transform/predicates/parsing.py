@@ -310,6 +310,8 @@ class _Parser:
         if name not in self._columns:
             near = get_close_matches(name, self._columns, n=1, cutoff=0.6)
             hint = f"Did you mean {quote_identifier(near[0])}?" if near else _UNDECIDED
+            if node.this.args.get("quoted"):
+                hint = f"A written value is in single quotes. {hint}"
             raise BadInput(
                 f"the condition reads {quote_identifier(name)}, which is no column of the table that has a rule.",
                 hint=hint,
