@@ -235,7 +235,15 @@ def test_a_key_and_what_refers_to_it_give_way_together(tmp_path: Path, form: str
         proposal = rules.tables[TableName("public", name)].columns["mrn"]
         assert (proposal.mask, proposal.params.get("pattern")) == ("id.pattern" if pattern else "todo", pattern)
     assert proposed(tmp_path, of, None, rules)[0].fingerprint() == rules.fingerprint()
-    assert ("stands against it" in text) is (pattern is None)
+    assert ("no mask for it fits: check" in text) is (pattern is None)
+
+
+def test_a_card_number_whose_end_is_generated_is_permuted(tmp_path: Path) -> None:
+    """The last digits that programs show are computed of any number."""
+    end = replace(table("public.cards", "last4 bpchar").columns[0], generated=True, expression='"right"(pan, 4)')
+    of = table("public.cards", "id int8 pk", "pan text unique")
+    rules, _ = proposed(tmp_path, catalog(replace(of, columns=(*of.columns, end))))
+    assert rules.tables[TableName("public", "cards")].columns["pan"].mask == "financial.card"
 
 
 def test_evidence_is_counted_and_no_value_is_shown(tmp_path: Path) -> None:

@@ -296,9 +296,10 @@ class _Suggester:
         while others and not stands(others[0], domain, self._catalog, self._unique):
             others = others[1:]
         if others and others[0] != TODO:
-            better = Suggestion(others[0], refused.evidence, others[1:])
+            better = Suggestion(others[0], refused.evidence, others[1:], refused.against or finding.kind)
         else:
-            better = Suggestion(TODO, f"{refused.evidence}; {finding.kind} stands against it".removeprefix("; "))
+            against = refused.against or finding.kind
+            better = Suggestion(TODO, f"{refused.evidence}; no mask for it fits: {against}".removeprefix("; "))
         found.update(
             (other, better) for other in domain.columns if other in found and found[other].rule == refused.rule
         )

@@ -90,7 +90,8 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
     (
         Category.PERSONAL_NUMBER,
         """ssn social_security national_id nationalid nationalidnumber national_insurance nino ni_number passport
-        passport_number passport_no passport_nr id_card identity_number id_number document_number tax_id taxid tax_no
+        passport_number passport_no passport_nr id_card identity_number id_number document_number document_no
+        document_nr dokumentnummer dokumentnr visa_number visa_no permit_number permit_no tax_id taxid tax_no
         tax_number vat_id vat_number vat_no tin ein cpf cnpj rg nif dni nie nir curp rfc siret steuernummer steuer_id
         steuerid ustid personalausweis ausweisnummer license_number licence_number driver_license driving_license
         driving_licence insurance_number policy_no policy_number policy_nr insurance_no medical_record mrn
@@ -98,6 +99,7 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         employee_number personnel_number personalnummer matrikelnummer sozialversicherungsnummer svnr codice_fiscale
         pesel bsn vin imei imsi iccid device_serial mynumber my_number kundennummer customer_number
         steuernr ausweis ausweisnr ausweis_nr reisepass fuehrerschein fuhrerschein passeport pasaporte passaporte
+        sozialversicherungsnr rentenversicherungsnr steueridnr krankenkassennr versichertennr
         kundennr kdnr personalnr versicherungsnr mitgliedsnr mitgliedsnummer sv_nummer id_no customer_no client_no
         patient_no employee_no student_no staff_no personnel_no provider_uid provider_user_id oauth_id google_id
         facebook_id apple_id twitter_id github_id linkedin_id sso_id external_user_id
@@ -309,6 +311,7 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
 # What old systems shorten, so that eight or eighteen letters are enough.
 _IN_FULL: Final = {
     "nbr": "number",
+    "doc": "document",
     "nm": "name",
     "frst": "first",
     "lst": "last",

@@ -16,11 +16,13 @@ from transform.suggest.comments import END, GONE, HEADER, Comments, read_comment
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A rule as it is written, why, in a few words without values, and what else might stand, the best first."""
+    """A rule as it is written, why, in a few words without values, and what else might stand, the best first;
+    ``against`` is the kind of the finding that refused a better one."""
 
     rule: Written
     evidence: str = ""
     others: tuple[Written, ...] = ()
+    against: str = ""
 
 
 def write(
