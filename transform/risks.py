@@ -41,12 +41,14 @@ from capture.model import (
 from transform.arraytext import delimiter_of, parse
 from transform.binding import BlankPaddedMask
 from transform.coverage import Decision, Finding, FindingKind, Severity
+from transform.domains import root_of
 from transform.masks.arrays import ArrayMask
 from transform.masks.base import DATE, JSON, NUMBER, TEXT, AnyMask, DerivedMask, RowMask
 from transform.masks.custom import Custom, check_purity
 from transform.masks.documents import Documents
 from transform.masks.hstore import Hstore
 from transform.plan import Examined, TablePlan
+from transform.rules import KEEP, NULL
 from transform.staying import Staying, staying, staying_pairs
 from transform.suggest.category import Category, held_by
 from transform.suggest.judge import IDENTIFYING, TELLING
@@ -73,6 +75,8 @@ _IN_FEW: Final = TELLING | {Category.BIRTH}
 # In bytes: what is shorter stays in its row, and is sent.
 _SENT_ALWAYS: Final = 2000
 _WITH_TEXT: Final = TEXT | JSON | {"hstore", "xml"}
+# What becomes of leaves that no path names, in words.
+_UNNAMED: Final = {"scramble": "scrambled", KEEP: "copied as they are", "redact": "redacted", NULL: "NULL in the copy"}
 
 _Codes: TypeAlias = npt.NDArray[np.int64]
 
@@ -98,10 +102,17 @@ class Risks:
         self._measured: list[_Measured] = []
         self._rows = 0
         masked = {table for table, plan in self._plans.items() if plan.masks}
-        self._about_people = {
+        # Countries, and what else refers to countries, say nothing of the people who live there.
+        self._about_people = masked | {
+            root_of(catalog, key.table)
+            for key in catalog.foreign_keys
+            if root_of(catalog, key.referenced_table) in masked
+        }
+        self._about_people |= {
             column.table
             for column, decision in examined.decisions.items()
-            if column.table in masked or any(other.table in masked for other in decision.domain.columns)
+            if decision.domain.name not in map(str, decision.domain.columns)  # what a declared domain joins
+            and any(other.table in masked for other in decision.domain.columns)
         }
 
     def judge(self, table: Table, rows: pa.RecordBatch) -> Iterator[Finding]:
@@ -219,9 +230,9 @@ class Risks:
         decision = self._decisions[ColumnName(root, chosen[0])]
         share = 100 * alone / rows.num_rows
         listed = ", ".join(map(quote_identifier, chosen))
-        enough = f"{listed} {'is' if len(chosen) == 1 else 'are'} enough for more than {100 * ALONE:.0f}%"
-        counted = f"{share:.0f}% of {rows.num_rows:,} sampled rows are alone"
-        message = f"{counted} with what they have in the kept columns; {enough}."
+        enough = f"{listed} {'tells' if len(chosen) == 1 else 'tell'} more than {100 * ALONE:.0f}% apart already"
+        counted = f"{share:.0f}% of {rows.num_rows:,} sampled rows"
+        message = f"{counted} are the only ones with what they have in the kept columns; {enough}."
         hint = (
             "Such a row may be found again by whoever knows a little of it. Mask what tells rows apart, such as by a "
             "band, date.truncate or number.noise."
@@ -371,12 +382,15 @@ def _leaves(decision: Decision, counts: Counter[str]) -> Iterator[Finding]:
     if counts:
         listed = ", ".join(f"{path} ({number:,})" for path, number in counts.most_common(_PATHS_SHOWN))
         more = f" and {len(counts) - _PATHS_SHOWN} other paths" if len(counts) > _PATHS_SHOWN else ""
+        unnamed = decision.rule.params.get("unnamed") or "scramble"
         message = (
-            f"no path of the rule names {counts.total():,} leaves of the sampled documents, so they are scrambled or "
-            f"get what unnamed says: {listed}{more}."
+            f"no path of the rule names {counts.total():,} leaves of the sampled documents, so they are "
+            f"{_UNNAMED[unnamed]}: {listed}{more}."
         )
-        where = str(decision.column)
-        yield Finding(Severity.NOTE, FindingKind.UNKNOWN_LEAVES, where, message, at=decision.at)
+        kept = unnamed == KEEP
+        hint = "Name what may pass, and leave unnamed: keep away." if kept else ""
+        severity = Severity.RISK if kept else Severity.NOTE
+        yield Finding(severity, FindingKind.UNKNOWN_LEAVES, str(decision.column), message, hint, decision.at)
 
 
 def _kept(decision: Decision, found: Iterable[Staying]) -> Iterator[Finding]:

@@ -120,6 +120,30 @@ def test_a_table_that_refers_to_people_is_about_them() -> None:
     assert kinds(said) == {"a": {FindingKind.FREQUENCY}}
 
 
+def test_what_shares_a_list_with_people_is_not_about_them() -> None:
+    """Rates refer to currencies as accounts do, and are nobody's."""
+    schema = catalog(
+        table("public.currencies", "code text pk"),
+        table("public.accounts", "code text", "owner text"),
+        table(str(NAME), "code text", "a text"),
+        foreign_keys=(
+            foreign_key("public.t(code)", "public.currencies(code)"),
+            foreign_key("public.accounts(code)", "public.currencies(code)"),
+        ),
+    )
+    own = Rules.model_validate(
+        {
+            "version": 1,
+            "tables": {
+                "public.currencies": {"columns": {"code": "keep"}},
+                "public.accounts": {"columns": {"code": "keep", "owner": "name"}},
+                str(NAME): {"columns": {"code": "keep", "a": "keep"}},
+            },
+        }
+    )
+    assert found(own, schema, {"code": ["EUR"] * 105, "a": [str(n) for n in range(105)]}) == []
+
+
 # ------------------------------------------------------------------------------------------------- linkability
 
 
@@ -136,10 +160,10 @@ def test_columns_that_tell_rows_apart_together_are_named() -> None:
     (finding,) = (one for one in said if one.kind is FindingKind.LINKABLE)
     assert finding.where == "public.t"
     assert finding.severity is Severity.RISK
-    assert "a, b are enough" in finding.message or "b, a are enough" in finding.message
+    assert "a, b tell more" in finding.message or "b, a tell more" in finding.message
     pairs = list(zip(values["a"], values["b"], strict=True))
     alone = sum(pairs.count(pair) == 1 for pair in pairs)
-    assert finding.message.startswith(f"{100 * alone / 200:.0f}% of 200 sampled rows are alone")
+    assert finding.message.startswith(f"{100 * alone / 200:.0f}% of 200 sampled rows are the only ones")
 
 
 def test_few_rows_and_even_rows_are_no_risk() -> None:
@@ -237,6 +261,15 @@ def test_a_name_tells_what_a_kept_column_of_people_holds(column: str, values: li
     assert FindingKind.PERSONAL not in {one.kind for one in alone}
 
 
+def test_leaves_that_no_path_names_and_that_stay_are_a_risk() -> None:
+    """Whatever the application writes next is in the copy, too."""
+    own = rules(a={"mask": "json", "paths": {"$.name": "redact"}, "unnamed": "keep"})
+    said = found(own, of("a jsonb"), {"a": ['{"name": "x", "age": 3}'] * 3})
+    (finding,) = (one for one in said if one.kind is FindingKind.UNKNOWN_LEAVES)
+    assert finding.severity is Severity.RISK
+    assert "so they are copied as they are: $.age (3)" in finding.message
+
+
 def test_leaves_that_no_path_names_are_counted() -> None:
     """By path, also in arrays of documents."""
     document = f'{{"name": "{CANARY}", "age": 3, "tags": ["x", "y"]}}'
@@ -245,8 +278,7 @@ def test_leaves_that_no_path_names_are_counted() -> None:
         one for one in found(own, of("a jsonb"), {"a": [document] * 3}) if one.kind is FindingKind.UNKNOWN_LEAVES
     )
     assert finding.severity is Severity.NOTE
-    assert "names 9 leaves" in finding.message
-    assert "$.tags[*] (6), $.age (3)" in finding.message
+    assert "names 9 leaves of the sampled documents, so they are scrambled: $.tags[*] (6), $.age (3)" in finding.message
     quoted = '{"' + document.replace('"', '\\"') + '"}'
     in_arrays = found(own, of("a jsonb array"), {"a": [quoted] * 3})
     assert any("names 9 leaves" in one.message for one in in_arrays)
