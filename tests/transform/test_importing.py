@@ -61,6 +61,15 @@ def test_transformers_convert(tmp_path: Path, written: str, rule: object) -> Non
     assert bool(imported.unequal) is (rule == "todo")
 
 
+def test_parameters_that_are_lost_are_told(tmp_path: Path) -> None:
+    """What would have kept a mail's domain, or the length of a code; not what means nothing here."""
+    kept = transformer("RandomEmail", engine="hash", keep_null="true", keep_original_domain="true", validate="true")
+    (told,) = greenmask(tmp_path, kept).unequal
+    assert (told.where, told.what) == ("public.people.c", "RandomEmail: not taken over: keep_original_domain")
+    (told,) = greenmask(tmp_path, transformer("RandomInt", min=1, max=9, keep_null="false")).unequal
+    assert told.what == "RandomInt: not taken over: keep_null"
+
+
 def test_two_transformers_on_one_column_are_left_to_a_person(tmp_path: Path) -> None:
     """They work one after the other, which masks do not."""
     two = "[{name: RandomEmail, params: {column: c}}, {name: Hash, params: {column: c}}]"
@@ -123,6 +132,7 @@ def test_tables_that_are_left_out_stay_empty(tmp_path: Path) -> None:
     imported = from_greenmask(load(path))
     assert imported.rows == {PEOPLE: "none", TableName("app", "old"): "none"}
     assert [each.where for each in imported.unequal] == ["virtual_references", "exclude-table-data"]
+    assert imported.unequal[1].what == "the pattern public.tmp_* is not taken over"
 
 
 @pytest.mark.parametrize(
@@ -169,6 +179,13 @@ def test_labels_convert() -> None:
         }
     }
     assert sorted(each.where for each in imported.unequal) == ["public.people.odd", "table people"]
+    assert any(each.what == "my.own() has no equal" for each in imported.unequal)
+
+
+def test_rows_of_a_dump_are_not_read_as_labels() -> None:
+    """A value may look like one."""
+    rows = "COPY public.log (line) FROM stdin;\nSECURITY LABEL FOR anon ON COLUMN a.b IS 'MASKED WITH VALUE 1';\n\\.\n"
+    assert from_labels(f"{rows}{LABELS}{rows}").columns.keys() == {PEOPLE}
 
 
 def test_text_without_labels_is_refused() -> None:
@@ -195,7 +212,7 @@ def test_the_file_loads_and_decisions_win(tmp_path: Path) -> None:
         "odd": "todo",
     }
     assert (rules.locale, people.subject, list(rules.domains)) == ("de_DE", "id", ["d"])
-    assert "#   public.people.odd: its label has no equal; it is todo" in path.read_text()
+    assert "#   public.people.odd: my.own() has no equal; it is todo" in path.read_text()
 
 
 def test_masks_that_are_named_exist() -> None:

@@ -18,12 +18,15 @@ _LABEL: Final = re.compile(
          (?: NULL | E?'(?P<quoted>(?:[^'\\]|''|\\.)*)' | \$(?P<tag>\w*)\$(?P<dollars>.*?)\$(?P=tag)\$ )""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
+_FUNCTION: Final = re.compile(r"WITH\s+FUNCTION\s+([\w.]+)\s*\(", re.IGNORECASE)
+# The rows of a dump that holds data; they may say anything.
+_ROWS: Final = re.compile(r"^COPY [^\n]* FROM stdin[^\n]*;\n.*?^\\\.$", re.MULTILINE | re.DOTALL | re.IGNORECASE)
 
 
 def from_labels(text: str) -> Imported:
     """The rules that the labels in a dump or a script mean. Raises ``BadInput`` when there are none."""
     imported = Imported()
-    found = list(_LABEL.finditer(text))
+    found = list(_LABEL.finditer(_ROWS.sub("", text)))
     if not found:
         raise BadInput("there is no SECURITY LABEL in this text.", hint="Dump the schema with pg_dump --schema-only.")
     of_columns: dict[ColumnName, str] = {}
@@ -43,7 +46,8 @@ def from_labels(text: str) -> Imported:
         rule = translate(label)
         if rule is not None and (rule if isinstance(rule, str) else rule["mask"]) not in {*MASKS, KEEP}:
             rule = None
-        imported.decide(column.table, column.column, rule, what="its label")
+        called = _FUNCTION.search(label)
+        imported.decide(column.table, column.column, rule, what=f"{called[1]}()" if called is not None else "its label")
     return imported
 
 

@@ -112,7 +112,8 @@ def _leave_out(imported: Imported, option: str, patterns: Any) -> None:
         if re.fullmatch(r"\w+\.\w+", str(pattern)):
             imported.rows[TableName(*str(pattern).split("."))] = "none"
         else:
-            imported.unequal.append(Unequal(option, "a pattern is not taken over", "rows: none leaves a table empty"))
+            what = f"the pattern {pattern} is not taken over"
+            imported.unequal.append(Unequal(option, what, "rows: none leaves a table empty"))
 
 
 class _Table:
@@ -146,7 +147,7 @@ class _Table:
                 raise BadInput(f"{place}: a transformer needs a name.")
             self._read_transformer(name, transformer)
 
-    def _note(self, name: TableName, what: str, instead: str) -> None:
+    def _note(self, name: TableName | str, what: str, instead: str) -> None:
         self._imported.unequal.append(Unequal(str(name), what, instead))
 
     def _read_transformer(self, table: TableName, transformer: dict[str, Any]) -> None:
@@ -154,10 +155,11 @@ class _Table:
         params = transformer.get("params") or {}
         if not isinstance(params, dict):
             params = {}
+        where = f"{table}.{params['column']}" if "column" in params else str(table)
         if transformer.get("when"):
-            self._note(table, f"the condition of {kind} is not taken over", "it holds for all rows")
+            self._note(where, f"the condition of {kind} is not taken over", "all rows are masked")
         if transformer.get("dynamic_params"):
-            self._note(table, f"{kind} takes parameters from other columns", "they are left out")
+            self._note(where, f"{kind} takes parameters from other columns", "they are left out")
         columns = params.get("columns")
         if isinstance(columns, list):
             for each in columns:
@@ -169,7 +171,13 @@ class _Table:
         if "column" not in params:
             self._note(table, f"{kind} works on whole rows", "nothing was taken from it")
             return
-        self._imported.decide(table, str(params["column"]), _rule(kind, params), what=kind)
+        rule = _rule(kind, params)
+        lost = [name for name in params if name not in {*_SAYS_NOTHING, *_TAKEN.get(kind, ())}]
+        lost += ["keep_null"] if params.get("keep_null") is False else []
+        if rule is not None and lost:
+            mask = rule["mask"] if isinstance(rule, dict) else rule
+            self._note(where, f"{kind}: not taken over: {', '.join(lost)}", f"{mask} goes without")
+        self._imported.decide(table, str(params["column"]), rule, what=kind)
 
 
 def _rule(kind: str, params: Mapping[str, Any]) -> Written | None:
@@ -237,6 +245,18 @@ _WITH_PARAMETERS: Final[dict[str, Callable[[Mapping[str, Any]], Written | None]]
     "RegexpReplace": _regexp,
     "Masking": _masking,
 }
+
+
+# The parameters that each reads, and those that change nothing of what a mask gives.
+_TAKEN: Final[dict[str, frozenset[str]]] = {
+    **dict.fromkeys(("NoiseInt", "NoiseFloat", "NoiseNumeric", "NoiseDate"), frozenset({"max_ratio", "ratio"})),
+    **dict.fromkeys(("RandomInt", "RandomFloat", "RandomNumeric"), frozenset({"min", "max"})),
+    "RandomChoice": frozenset({"values"}),
+    "Replace": frozenset({"value"}),
+    "RegexpReplace": frozenset({"regexp", "replace"}),
+    "Masking": frozenset({"type"}),
+}
+_SAYS_NOTHING: Final = frozenset({"column", "engine", "keep_null", "validate"})
 
 
 def _of_template(kind: str, template: str) -> Written | None:
