@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import tempfile
-from multiprocessing import forkserver, util
+from multiprocessing import forkserver, resource_tracker, util
 from typing import Final
 
 CONTEXT: Final = multiprocessing.get_context("forkserver")
@@ -29,4 +30,11 @@ def start() -> None:
         tempfile.tempdir = _SHORT_FOLDER
         util.get_temp_dir()
         tempfile.tempdir = folder
-    forkserver.ensure_running()
+    # Ctrl-C reaches the whole process group. The process begins with it blocked, or would complain of it while it
+    # imports; for this process it only waits. The tracker, which starts with the server, would lift that.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
