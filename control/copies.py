@@ -55,8 +55,12 @@ def no_copy(project: Project) -> Refused:
 def changes(state: Progress, plan: Plan) -> list[TableDifference]:
     """What the plan does otherwise than the one that the copy was made by."""
     found = differences(state.rules, plan.identities, same_key=state.key_check == plan.key_check)
-    # Rules for what production no longer has change nothing.
-    return [each for each in found if each.table in plan.tables]
+    # Rules for what production no longer has change nothing; where no row is copied, no column is kept or masked.
+    return [
+        replace(each, columns={}) if plan.tables[each.table].rows == "none" else each
+        for each in found
+        if each.table in plan.tables
+    ]
 
 
 def check_copy(
