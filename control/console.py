@@ -21,12 +21,19 @@ from control.report import Advance
 
 def stdout_console() -> Console:
     """Where results go; colours only on a terminal."""
-    return Console(highlight=False, emoji=False, soft_wrap=True)
+    return _console(stderr=False)
 
 
 def stderr_console() -> Console:
     """Where progress, questions and errors go; colours only on a terminal."""
-    return Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False, emoji=False)
+    # People read whole words; programs read whole lines.
+    console.soft_wrap = not console.is_terminal
+    return console
 
 
 def amount_text(amount: float, unit: str) -> str:
