@@ -20,6 +20,7 @@ from transform.domains import Domain, Link, links_of, root_of, unite
 from transform.masks.base import MASKS, Uniqueness
 from transform.rules import KEEP, TODO, ColumnRule, Rules, SomeRows
 from transform.subjects import find_subjects
+from transform.suggest.comments import read_comments
 from transform.uniqueness import Uniques, domain_shape
 
 _PROMISES: Final = {
@@ -230,6 +231,7 @@ class _Explainer:
         domain = self._domains[column]
         if self._rules.rule(column) is not None:
             why.append(f"It is marked todo{_place(at)}, so nothing of it is copied.")
+            why += self._beside(column)
         else:
             why.append("It has no rule, so nothing of it is copied.")
         united, links = self._united(domain)
@@ -249,6 +251,7 @@ class _Explainer:
             why.append(f"It has no rule of its own and takes over {rule} from {taken}{_place(decision.at)}.")
         else:
             why.append(f"Its rule is {rule}, written{_place(decision.at)}.")
+            why += self._beside(column)
         why.append(_done(rule))
         why += _inside(rule)
         if rule.when is not None:
@@ -349,6 +352,12 @@ class _Explainer:
 
     def _of_partition(self, name: TableName, root: TableName) -> list[str]:
         return [] if name == root else [f"{name} is a partition of {root}, whose rules hold for it."]
+
+    def _beside(self, column: ColumnName) -> list[str]:
+        """What stands beside its rule: a suggestion's evidence, or somebody's reason."""
+        document = self._rules.document
+        comment = read_comments(document).beside.get(column) if document is not None else None
+        return [f"Beside it the file says: {comment.lstrip('# ')}"] if comment else []
 
     def _said(self, *where: str) -> tuple[Finding, ...]:
         return tuple(finding for finding in self._findings if finding.where in where)

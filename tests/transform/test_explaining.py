@@ -195,3 +195,14 @@ def test_an_index_over_the_column_counts_by_expression_too(tmp_path: Path) -> No
     of = catalog(table("public.t", "id int8 pk", "a text", indexes=(Index("t_lower", (), expressions=("lower(a)",)),)))
     rules = written(tmp_path, "version: 1\ntables: {public.t: {columns: {id: keep, a: email}}}\n")
     assert explained(rules, of, "public.t.a").unique == ("the unique index t_lower of public.t",)
+
+
+def test_what_stands_beside_a_rule_is_told(tmp_path: Path) -> None:
+    """Evidence of a suggestion, or the reason of whoever decided it."""
+    lines = "a: keep  # agreed with the works council", "b: todo  # email: 3/9", "c: keep"
+    text = "version: 1\ntables:\n  public.t:\n    columns:\n" + "".join(f"      {line}\n" for line in lines)
+    rules, of = written(tmp_path, text), catalog(table("public.t", "a text", "b text", "c text"))
+    told = {name: explain(rules, of, check(rules, of), f"public.t.{name}").why for name in "abc"}
+    assert "Beside it the file says: agreed with the works council" in told["a"]
+    assert "Beside it the file says: email: 3/9" in told["b"]
+    assert not any("Beside it" in reason for reason in told["c"])
