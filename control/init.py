@@ -43,9 +43,9 @@ _NEXT_STEPS = """\
 Wrote {config} and {key} (keep the key out of version control, and a copy of it in a safe place).
 
 Next:
-{exports}  tezcat source sql > source.sql     # give it to production's DBA: role, grants, publication
+{exports}  tezcat source sql > source.sql     # for production's DBA: role, grants
   tezcat source check                # is production ready?
-  tezcat rules suggest               # writes rules.yaml; decide what it marks as todo
+  tezcat rules suggest               # writes rules.yaml; decide its todo
   tezcat clone --target {target}
   tezcat stream --target {target}"""
 

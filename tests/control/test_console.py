@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from control.console import RichReport, amount_text, duration_text
+from control.console import RichReport, amount_text, duration_text, stdout_console
 
 
 def _console(*, terminal: bool) -> tuple[Console, io.StringIO]:
@@ -64,3 +64,14 @@ def test_amounts_carry_their_unit() -> None:
     """Bytes by thousands, as the disk counts them."""
     assert amount_text(1_500_000, "bytes") == "1.5 MB"
     assert amount_text(12_000, "rows") == "12,000 rows"
+
+
+@pytest.mark.parametrize(("terminal", "lines"), [("1", ["one two", "three four"]), ("", ["one two three four"])])
+def test_lines_break_between_words_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: str, lines: list[str]
+) -> None:
+    """A person reads words; a program that reads a pipe gets whole lines."""
+    monkeypatch.setenv("FORCE_COLOR", terminal)
+    monkeypatch.setenv("COLUMNS", "11")
+    stdout_console().print("one two three four")
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == lines
