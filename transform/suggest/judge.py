@@ -164,6 +164,9 @@ def _link(profile: Profile, setting: Setting, category: Category | None) -> Verd
 
 def _by_dictionary(profile: Profile, setting: Setting, category: Category | None) -> Verdict | None:
     """Names of people and of towns, unless the column's own name says better."""
+    if category is Category.USERNAME and profile.names[Category.FULL_NAME] >= MOST:
+        # Who opened a ticket may be known by login or by name.
+        return Verdict(Category.FULL_NAME, f"{Category.FULL_NAME}: {profile.names[Category.FULL_NAME]:.0%}")
     if category in IDENTIFYING or (setting.of_things and not setting.personal and profile.names[_NAMES[0]] < MOST):
         return None
     if category is Category.PLAIN and not setting.personal and profile.names[Category.FULL_NAME] < MOST:

@@ -18,8 +18,8 @@ from transform.suggest.category import NEUTRAL, Category
 _ABOUT: Final = frozenset(
     """type types kind status state format verified confirmed valid enabled count counts total provider brand locale
     lang language template version method mode category class level flag scheme country region timezone currency
-    server preference preferences pref prefs promotion opt optin consent policy expiry expires expired attempts changed
-    updated sent reset limit quota length size visibility visible source tier style id_type bounced color colour
+    server preference preferences pref prefs promotion opt optin consent policy expiry expires expired attempts tries
+    changed updated sent reset limit quota length size visibility visible source tier style id_type bounced color colour
     exists rate ratio score required strength day month year model plan""".split()
 )
 
@@ -145,7 +145,9 @@ _TERMS: Final[tuple[tuple[Category, str], ...]] = (
         Category.USERNAME,
         """username user_name login login_name login_id handle screen_name screenname nick benutzername usuario
         kuerzel kurzel twitter facebook instagram linkedin github skype telegram utilisateur utente usr_name uname
-        created_by updated_by modified_by changed_by entered_by deleted_by assigned_to assignee
+        created_by updated_by modified_by changed_by entered_by deleted_by assigned_to assignee imported_by uploaded_by
+        submitted_by requested_by processed_by handled_by opened_by closed_by sent_by cancelled_by canceled_by
+        verified_by checked_by booked_by recorded_by
         device_name computer_name initials iniciales initiales initialen timekeeper snapchat tiktok mastodon discord
         skype_name""",
     ),
