@@ -108,6 +108,15 @@ def test_what_has_no_place_is_told(tmp_path: Path) -> None:
     assert twice.splitlines()[-1] == "# the end"
 
 
+def test_evidence_of_what_is_gone_is_nobodys_comment(tmp_path: Path) -> None:
+    """Only what a person wrote is missed."""
+    evidence = ("as public.guests.id", "name: first name", "no values; hidden to be safe", "of a thing", "email: 3/9")
+    said = [*evidence, "name: as in the passport", "as agreed"]
+    columns = "".join(f"      c{number}: keep  # {text}\n" for number, text in enumerate(said))
+    before = f"version: 1\ntables:\n  public.gone:\n    columns:\n{columns}"
+    assert lost(tmp_path / "rules.yaml", before, "version: 1\n") == ["# name: as in the passport", "# as agreed"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_file_in_another_encoding_keeps_them(tmp_path: Path, encoding: str) -> None:
     """YAML may be written so."""

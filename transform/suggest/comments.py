@@ -17,6 +17,7 @@ import yaml
 from capture.model import ColumnName, TableName
 from transform.document import Document, tokens
 from transform.rules import read_own_column
+from transform.suggest.category import Category
 
 HEADER: Final = """\
 # Rules for every column: keep, null, a mask, or todo. A column that is undecided or todo blocks the run.
@@ -28,7 +29,13 @@ GONE: Final = "# Rules left away, because no table that is copied has what they 
 Place: TypeAlias = ColumnName | TableName | str
 
 _BEGINS: Final = re.compile(r"(?:^|(?<=[ \t]))#")
-_EVIDENCE: Final = re.compile(r"\d/\d|: \d+%$|\d distinct in \d|^# no(?:t sampled| values)$")
+# What a suggestion says for itself, most of it counts.
+_EVIDENCE: Final = re.compile(
+    r"\d/\d|: \d+%$|\d distinct(?: in \d|$)|^# (?:as \S+\.\S+|no(?:t sampled| values)(?:; hidden to be safe)?|"
+    rf"name: (?:{'|'.join(Category)})(?:, in a table of people)?|"
+    r"a row of the table that the row names|words of the row's texts|leaves that no path names are scrambled|"
+    r"SQL, or a row as text, in an audit trail|it describes a thing|of a thing)$"
+)
 END: Final = ""
 
 
