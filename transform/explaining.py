@@ -261,7 +261,7 @@ class _Explainer:
         if len(domain.columns) > 1:
             why.append(f"It must be masked like {', '.join(str(one) for one in domain.columns if one != column)}.")
         why += united
-        if rule.mask != KEEP:
+        if rule.mask != KEEP and not rule.empties:
             why.append(f"Its key is that of the domain {domain.name}.")
         unique = self._named_indexes(domain)
         promise = _promise(decision)

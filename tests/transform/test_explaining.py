@@ -197,6 +197,14 @@ def test_an_index_over_the_column_counts_by_expression_too(tmp_path: Path) -> No
     assert explained(rules, of, "public.t.a").unique == ("the unique index t_lower of public.t",)
 
 
+def test_null_needs_no_key(tmp_path: Path) -> None:
+    """Nothing is said of one where every value becomes NULL."""
+    rules = written(tmp_path, "version: 1\ntables: {public.t: {columns: {a: null, b: text.lorem}}}\n")
+    of = catalog(table("public.t", "a text", "b text"))
+    told = {name: " ".join(explained(rules, of, f"public.t.{name}").why) for name in "ab"}
+    assert ("Its key" in told["a"], "Its key" in told["b"]) == (False, True)
+
+
 def test_what_stands_beside_a_rule_is_told(tmp_path: Path) -> None:
     """Evidence of a suggestion, or the reason of whoever decided it."""
     lines = "a: keep  # agreed with the works council", "b: todo  # email: 3/9", "c: keep"
