@@ -55,7 +55,7 @@ def shared(server18: Server, request: pytest.FixtureRequest) -> Iterator[Databas
     database = Database(server18, f"shared_{request.module.__name__.rpartition('.')[2]}")
     server18.execute(f"CREATE DATABASE {database.name}")
     yield database
-    server18.execute(f"DROP DATABASE {database.name} WITH (FORCE)")
+    server18.drop(database.name)
 
 
 @pytest.fixture

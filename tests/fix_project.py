@@ -97,11 +97,6 @@ def project(
     psql = [server18.programs / "psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-d", source.url, "-f", "-"]
     subprocess.run(psql, input=printed.encode(), check=True, stdout=subprocess.DEVNULL)
     yield made
-    slots = f"FROM pg_replication_slots WHERE database = '{source.name}'"
-    server18.execute(
-        f"SELECT pg_terminate_backend(active_pid, 5000) {slots} AND active",
-        f"SELECT pg_drop_replication_slot(slot_name) {slots}",
-        f"DROP DATABASE {source.name} WITH (FORCE)",
-        f"DROP DATABASE {target.name} WITH (FORCE)",
-        f"DROP ROLE {made.role}",
-    )
+    for database in (source, target):
+        server18.drop(database.name)
+    server18.execute(f"DROP ROLE {made.role}")

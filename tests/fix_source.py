@@ -24,10 +24,7 @@ def production(server: Server, request: pytest.FixtureRequest) -> Iterator[Datab
     database = Database(server, f"source_{request.module.__name__.rpartition('.')[2]}")
     server.execute(f"CREATE DATABASE {database.name}")
     yield database
-    server.execute(
-        f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '{database.name}'",
-        f"DROP DATABASE {database.name} WITH (FORCE)",
-    )
+    server.drop(database.name)
 
 
 @pytest.fixture

@@ -19,10 +19,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 import pytest
 
-from tests.faults.inject import Cluster, eventually
+from tests.faults.inject import Cluster
 from tests.fix_postgres import Database, Server, _start
 from tests.integration.conftest import Ended, Project, Running, filled, make_folder
 
@@ -69,27 +68,12 @@ class Copy:
     async def begin_stream(self) -> Running:
         """Start a stream, and wait until it streams."""
         stream = self.project.start("stream", "--target", "test")
-        await self.until(self.runs, stream, "the stream has begun")
+        await stream.until(self.runs, "the stream has begun")
         return stream
-
-    async def until(self, holds: Callable[[], bool], stream: Running, what: str, seconds: float = 60) -> None:
-        """Wait for something while a stream runs; fail at once when that ends."""
-
-        def look() -> bool:
-            assert stream.process.poll() is None, f"the stream ended: {stream.err.read_text()}"
-            with contextlib.suppress(psycopg.OperationalError):
-                return holds()
-            return False
-
-        try:
-            await eventually(look, what, seconds)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{stream.err.read_text()}") from None
 
     async def caught_up(self, stream: Running) -> None:
         """The stream has come to where production is now."""
-        [[position]] = self.production("SELECT pg_current_wal_insert_lsn()::text")
-        await self.until(lambda: self.has_applied(position), stream, f"all up to {position} is applied")
+        await self.project.caught_up(stream)
 
     async def recovered(self, stream: Running, *words: str) -> None:
         """The stream has said that it was interrupted, with these words, and has caught up."""
@@ -100,19 +84,20 @@ class Copy:
         for word in words:
             assert any(word in line for line in said), f"{word!r} is not in {said}"
 
+    async def until_nobody_streams(self) -> None:
+        """Production has seen that whoever read from the slot has gone, and has read what that told it last."""
+        slots = f"SELECT active FROM pg_replication_slots WHERE slot_name = '{_SLOT}'"
+        await self.project.source.comes_to(slots, [(False,)])
+
     def runs(self) -> bool:
         """A walsender sends from the slot, and the copy's progress names a runner that streams."""
         [[active]] = self.production(f"SELECT active FROM pg_replication_slots WHERE slot_name = '{_SLOT}'")
         [[state]] = self.copied("SELECT state FROM tezcat.progress")
         return bool(active and state == "streaming")
 
-    def has_applied(self, position: str) -> bool:
-        [[applied]] = self.copied(f"SELECT applied_lsn >= '{position}' FROM tezcat.progress")
-        return bool(applied)
-
     async def fails(self, stream: Running, *words: str) -> Ended:
         """The stream stops by itself with 3 or 4, says these words, and status says them too."""
-        ended = await stream.wait(60)
+        ended = await stream.wait()
         assert ended.code in {3, 4}, str(ended)
         assert "Traceback" not in ended.err, str(ended)
         [status] = (await self.project.succeed("status", "--json")).json

@@ -9,22 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from tests.fix_postgres import Server
-
-
-async def eventually(holds: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Wait until something holds; fail when it does not in time."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not holds():  # noqa: ASYNC110 - a server tells nobody
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"not in {seconds} s: {what}") from None
 
 
 @dataclass(frozen=True)

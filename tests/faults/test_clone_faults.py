@@ -43,6 +43,7 @@ class Observer:
     """Sees in the target how far a clone has come."""
 
     def __init__(self, project: Project) -> None:
+        self._project = project
         self._connection = psycopg.connect(project.target.url, autocommit=True)
 
     def __enter__(self) -> Self:
@@ -76,12 +77,10 @@ class Observer:
 
     async def until_alone(self) -> None:
         """Wait until the sessions of a clone have ended, and have counted what they did."""
-        there = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
-        for _ in range(GIVE_UP_SECONDS * 20):
-            if self._connection.execute(there, ("tezcat clone",)).fetchone() == (0,):
-                return
-            await asyncio.sleep(0.05)
-        pytest.fail("sessions of the clone do not end")
+        await self._project.target.comes_to(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tezcat clone'",
+            [],
+        )
 
     def is_copying(self) -> bool:
         return bool(self._one("SELECT count(*) > 0 FROM pg_stat_progress_copy WHERE command = 'COPY FROM'"))
@@ -99,8 +98,12 @@ class Observer:
             )
         )
 
-    def has_index(self, name: str) -> bool:
+    def has_relation(self, name: str) -> bool:
         return bool(self._one(f"SELECT to_regclass('{name}') IS NOT NULL"))
+
+    def wait_for(self, name: str) -> int:
+        """How many sessions wait for a table."""
+        return self._one(f"SELECT count(*) FROM pg_locks WHERE relation = to_regclass('{name}') AND NOT granted") or 0
 
     def indexes(self) -> int:
         return self._one("SELECT count(*) FROM pg_index WHERE indrelid >= 16384") or 0
@@ -218,10 +221,14 @@ async def test_a_killed_worker_is_replaced(project: Project) -> None:
     """The clone starts its workers again and goes on with the chunks that are not there."""
     await project.prepare_production()
     project.replace("tezcat.yaml", "chunk_bytes: 256KiB", "chunk_bytes: 32KiB")
-    with Observer(project) as seen:
+    with Observer(project) as seen, psycopg.connect(project.target.url) as other:
         clone = project.start(*CLONE)
         await until(lambda: seen.chunks() >= 5, clone)
+        # Until this is let go, chunks are left for the one in its place.
+        other.execute("LOCK TABLE tezcat.chunks IN SHARE MODE")
+        await until(seen.waits_for_a_lock, clone)
         os.kill(worker_of(clone), signal.SIGKILL)
+        other.rollback()
         ended = await clone.wait()
     assert ended.code == 0, str(ended)
     assert "a worker process was killed" in ended.err
@@ -254,8 +261,9 @@ async def test_a_clone_outlives_its_snapshot(project: Project) -> None:
         with Observer(project) as seen, psycopg.connect(project.source.url) as other:
             clone = project.start(*CLONE)
             await until(lambda: seen.chunks() >= 1, clone)
-            # However fast the machine is, the first snapshot is too old for the chunks that wait for this.
-            other.execute("LOCK TABLE public.audit_logs")
+            # However fast the machine is, the first snapshot is too old for the chunks that wait for this. The load,
+            # which is beside us, may have to end a transaction first.
+            await asyncio.to_thread(other.execute, "LOCK TABLE public.audit_logs")
             await asyncio.sleep(3)
         cloned = await clone.wait(240)
     assert cloned.code == 0, str(cloned)
@@ -272,6 +280,7 @@ async def test_a_clone_interrupted_among_its_chunks_is_gone_on_with(project: Pro
         clone = project.start(*CLONE)
         await until(lambda: seen.chunks() >= 5, clone)
         ended = await clone.send(signal.SIGINT)
+        await seen.until_alone()
     assert ended.code == 130, str(ended)
     assert "production keeps WAL in its slot tezcat_test" in re.sub(r"\s+", " ", ended.err)
     (status,) = (await project.succeed("status", "--json")).json
@@ -299,8 +308,15 @@ async def among_the_indexes(project: Project) -> AsyncIterator[tuple[Running, ps
     with Observer(project) as seen, psycopg.connect(project.target.url) as other:
         other.execute("SET deadlock_timeout = '1min'")
         clone = project.start(*CLONE)
-        await until(lambda: seen.has_index("public.a_parent_pkey"), clone)
-        other.execute("LOCK TABLE public.a_parent IN SHARE MODE")
+        # Who waits for a table gets it in the order of asking: pg_restore for the primary key, which has to be there
+        # first, then we, and then pg_restore for the foreign key.
+        with psycopg.connect(project.target.url) as first:
+            await until(lambda: seen.has_relation("public.a_parent"), clone)
+            first.execute("LOCK TABLE public.a_parent IN ACCESS SHARE MODE")
+            await until(lambda: seen.wait_for("public.a_parent") == 1, clone)
+            locking = asyncio.create_task(asyncio.to_thread(other.execute, "LOCK TABLE public.a_parent IN SHARE MODE"))
+            await until(lambda: seen.wait_for("public.a_parent") == 2, clone)
+        await locking
         await until(seen.waits_for_the_parent, clone)
         yield clone, other
 
@@ -337,12 +353,7 @@ async def _change_key(project: Project) -> None:
 
 
 async def _drop_slot(project: Project) -> None:
-    for _ in range(100):
-        if project.source.execute("SELECT active FROM pg_replication_slots WHERE slot_name = 'tezcat_test'") == [
-            (False,)
-        ]:
-            break
-        await asyncio.sleep(0.1)
+    await project.source.comes_to("SELECT active FROM pg_replication_slots WHERE slot_name = 'tezcat_test'", [(False,)])
     project.source.execute("SELECT pg_drop_replication_slot('tezcat_test')")
 
 

@@ -9,23 +9,23 @@ import asyncio
 import contextlib
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
 from psycopg import pq
 
 from tests.faults.conftest import Copy
-from tests.faults.inject import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 _SLOT = "tezcat_test"
 
 
-@contextlib.contextmanager
-def _somebody_streams(copy: Copy) -> Iterator[None]:
+@contextlib.asynccontextmanager
+async def _somebody_streams(copy: Copy) -> AsyncIterator[None]:
     """Somebody else reads from our slot, and acknowledges nothing, for the length of a block."""
+    await copy.until_nobody_streams()
     connection = pq.PGconn.connect(f"{copy.project.source.url}?replication=database".encode())
     command = f"START_REPLICATION SLOT {_SLOT} LOGICAL 0/0 (proto_version '1', publication_names 'tezcat')"
     try:
@@ -37,11 +37,10 @@ def _somebody_streams(copy: Copy) -> Iterator[None]:
 
 async def test_somebody_else_streams_from_the_slot(copy: Copy, chance: random.Random) -> None:
     """It may be what a killed stream left, so it is waited for, and told."""
-    with _somebody_streams(copy):
+    async with copy.project.load(seed=chance.getrandbits(32)), _somebody_streams(copy):
+        await asyncio.sleep(0.5)
         stream = copy.project.start("stream", "--target", "test")
-        await eventually(lambda: "in use by the server's process" in stream.err.read_text(), "it says who has the slot")
-        async with copy.project.load(seed=chance.getrandbits(32)):
-            await asyncio.sleep(0.5)
+        await stream.says("in use by the server's process")
     await copy.recovered(stream, "in use by the server's process")
     assert (await stream.send(signal.SIGINT)).code == 0
     await copy.assert_exact()
@@ -52,7 +51,7 @@ async def test_the_slot_is_dropped_and_made_again(copy: Copy, chance: random.Ran
     stream = await copy.begin_stream()
     async with copy.project.load(seed=chance.getrandbits(32)):
         await asyncio.sleep(chance.uniform(0.3, 1))
-        await copy.until(lambda: _drop_slot(copy), stream, "the slot is dropped")
+        await stream.until(lambda: _drop_slot(copy), "the slot is dropped")
         ended = await copy.fails(stream, _SLOT)
     assert "clone again" in " ".join(ended.err.split()).lower()
     copy.production(f"SELECT pg_create_logical_replication_slot('{_SLOT}', 'pgoutput')")

@@ -14,7 +14,7 @@ import pytest
 from capture.model import Interrupted
 from capture.source import SourceAddress, connect
 from tests.faults.conftest import Copy
-from tests.faults.inject import Proxy, eventually
+from tests.faults.inject import Proxy
 from tests.integration.conftest import PASSWORD
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -38,9 +38,10 @@ async def test_kill_between_the_copys_commit_and_production_knowing_of_it(copy: 
         for _ in range(12):
             stream = await copy.begin_stream()
             await asyncio.sleep(chance.uniform(0, 0.5))
-            await copy.until(lambda: _unacknowledged(copy) > 0, stream, "the copy is ahead of the slot")
+            await stream.until(lambda: _unacknowledged(copy) > 0, "the copy is ahead of the slot")
             await stream.send(signal.SIGKILL)
-            # What was on its way to production when the signal was may have come there since.
+            # What was on its way to production when the signal was comes there yet.
+            await copy.until_nobody_streams()
             between += _unacknowledged(copy) > 0
             if between == 2:
                 break
@@ -83,7 +84,7 @@ async def test_starts_while_production_is_down(copy: Copy) -> None:
     """A stream that is started together with its servers waits for them."""
     async with copy.source.down("fast"):
         stream = copy.project.start("stream", "--target", "test")
-        await eventually(lambda: "again_in_seconds" in stream.err.read_text(), "it says that it waits")
+        await stream.says("again_in_seconds")
     await copy.recovered(stream, "nothing answers")
     await stream.send(signal.SIGINT)
     await copy.assert_exact()
@@ -96,7 +97,7 @@ async def test_production_cuts_a_connection(copy: Copy, chance: random.Random, w
         async with copy.project.load(seed=chance.getrandbits(32)):
             for _ in range(2):
                 await asyncio.sleep(chance.uniform(0, 0.5))
-                await copy.until(lambda: copy.runs() and copy.cut(what) == 1, stream, "the stream is there to be cut")
+                await stream.until(lambda: copy.runs() and copy.cut(what) == 1, "the stream is there to be cut")
                 # Until it has noticed, and is back.
                 await asyncio.sleep(0.7)
         await copy.recovered(stream, "production")
@@ -120,7 +121,7 @@ async def test_production_falls_silent(copy: Copy, chance: random.Random, is_bus
                     if is_busy:
                         async with copy.project.load(seed=chance.getrandbits(32)):
                             await asyncio.sleep(0.5)
-                    await eventually(lambda: "stream interrupted" in stream.err.read_text(), "it notices", 20)
+                    await stream.says("stream interrupted")
                 await copy.recovered(stream, "has not answered")
         finally:
             copy.project.environment["PRODUCTION_URL"] = direct
@@ -132,7 +133,7 @@ async def test_a_question_to_production_is_not_waited_for_for_ever(copy: Copy) -
     source = copy.project.source
     async with Proxy(source.server.port) as proxy:
         url = proxy.through(source.url_as(copy.project.role, PASSWORD), source.server.port)
-        async with await connect(SourceAddress.parse(url), purpose="test", statement_timeout_ms=500) as connection:
+        async with await connect(SourceAddress.parse(url), purpose="test", statement_timeout_ms=2000) as connection:
             with proxy.silent(), pytest.raises(Interrupted, match="has not answered"):
                 await connection.fetch("SELECT 1")
 

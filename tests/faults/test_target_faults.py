@@ -19,12 +19,13 @@ import psycopg
 import pytest
 
 from tests.faults.conftest import Copy
-from tests.faults.inject import Proxy, eventually
+from tests.faults.inject import Proxy
+from tests.integration.conftest import Running
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-_WAITS = """SELECT EXISTS (SELECT FROM pg_stat_activity
-   WHERE application_name = 'tezcat stream' AND wait_event_type = 'Lock' AND datname = current_database())"""
+_WAITS = """SELECT pid FROM pg_stat_activity
+   WHERE application_name = 'tezcat stream' AND wait_event_type = 'Lock' AND datname = '{}'"""
 
 
 async def test_the_target_crashes(copy: Copy, chance: random.Random) -> None:
@@ -45,9 +46,7 @@ async def test_the_target_cuts_the_connection(copy: Copy, chance: random.Random)
         async with copy.project.load(seed=chance.getrandbits(32)):
             for _ in range(3):
                 await asyncio.sleep(chance.uniform(0, 0.5))
-                await copy.until(
-                    lambda: copy.runs() and copy.cut_target() == 1, stream, "the stream is there to be cut"
-                )
+                await stream.until(lambda: copy.runs() and copy.cut_target() == 1, "the stream is there to be cut")
                 await asyncio.sleep(0.7)
         await copy.recovered(stream, "target")
     await copy.assert_exact()
@@ -66,11 +65,11 @@ async def test_the_target_falls_silent(copy: Copy, chance: random.Random, is_bus
                     await asyncio.sleep(chance.uniform(0.3, 0.8))
                     if is_busy:
                         with proxy.silent():
-                            await eventually(lambda: "stream interrupted" in stream.err.read_text(), "it notices", 30)
+                            await stream.says("stream interrupted")
                 if not is_busy:
                     await copy.caught_up(stream)
                     with proxy.silent():
-                        await eventually(lambda: "stream interrupted" in stream.err.read_text(), "it notices", 30)
+                        await stream.says("stream interrupted")
                 await copy.recovered(stream, "target")
         finally:
             project.replace("tezcat.yaml", proxy.through(direct, project.target.server.port), direct)
@@ -86,9 +85,14 @@ def _session(copy: Copy) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
         connection.rollback()
 
 
-def _waits_for_a_lock(copy: Copy) -> bool:
-    [[waits]] = copy.copied(_WAITS)
-    return bool(waits)
+def _waits_for_a_lock(copy: Copy) -> list[tuple[int]]:
+    """The stream's session in the target, if it waits for a lock. The copy's database may have short timeouts."""
+    return copy.target.server.execute(_WAITS.format(copy.project.target.name))
+
+
+async def _until_it_waits(copy: Copy, stream: Running) -> list[tuple[int]]:
+    await stream.until(lambda: _waits_for_a_lock(copy) != [], "the stream waits for a lock")
+    return _waits_for_a_lock(copy)
 
 
 async def test_somebody_locks_a_table_of_the_copy(copy: Copy, chance: random.Random) -> None:
@@ -101,27 +105,37 @@ async def test_somebody_locks_a_table_of_the_copy(copy: Copy, chance: random.Ran
             with _session(copy) as other:
                 other.execute("LOCK TABLE public.guests, public.page_views IN ACCESS EXCLUSIVE MODE")
                 async with copy.project.load(seed=chance.getrandbits(32)):
-                    await copy.until(lambda: _waits_for_a_lock(copy), stream, "the stream waits for the lock")
+                    session = await _until_it_waits(copy, stream)
                     await asyncio.sleep(1)
-                assert _waits_for_a_lock(copy)
+                assert _waits_for_a_lock(copy) == session
             await copy.caught_up(stream)
             assert "stream interrupted" not in stream.err.read_text()
     finally:
-        copy.copied(*(f"ALTER DATABASE {name} RESET {timeout}" for timeout in timeouts))
+        copy.target.server.execute(*(f"ALTER DATABASE {name} RESET {timeout}" for timeout in timeouts))
     await copy.assert_exact()
 
 
 async def test_a_deadlock_with_somebody_who_works_with_the_copy(copy: Copy, chance: random.Random) -> None:
     """The server picks the stream as the victim; it begins the transaction again."""
     async with copy.streaming() as stream:
-        with _session(copy) as other:
+        with _session(copy) as other, _session(copy) as third:
             other.execute("SET deadlock_timeout = '1min'")  # so that the stream is the one who finds it
             other.execute("LOCK TABLE public.pair_two IN ACCESS EXCLUSIVE MODE")
+            third.execute("LOCK TABLE public.nothing IN ACCESS EXCLUSIVE MODE")
             with psycopg.connect(copy.project.source.url) as production:
                 production.execute("UPDATE public.pair_one SET n = n + 1")
+                production.execute("INSERT INTO public.nothing VALUES (1, 'x')")
                 production.execute("UPDATE public.pair_two SET n = n + 1")
-            await copy.until(lambda: _waits_for_a_lock(copy), stream, "the stream waits for the lock")
-            await asyncio.to_thread(other.execute, "LOCK TABLE public.pair_one IN ACCESS EXCLUSIVE MODE")
+            await _until_it_waits(copy, stream)
+            locking = asyncio.create_task(
+                asyncio.to_thread(other.execute, "LOCK TABLE public.pair_one IN ACCESS EXCLUSIVE MODE")
+            )
+            await copy.project.target.comes_to(
+                "SELECT count(*) FROM pg_locks WHERE relation = 'public.pair_one'::regclass AND NOT granted", [(1,)]
+            )
+            # A session looks for a deadlock once a wait. So the stream must begin to wait when the other one does.
+            third.rollback()
+            await locking
         async with copy.project.load(seed=chance.getrandbits(32)):
             await asyncio.sleep(0.5)
         await copy.recovered(stream, "deadlock")
@@ -145,11 +159,12 @@ async def test_what_a_killed_stream_left_in_the_target(copy: Copy) -> None:
     with _session(copy) as other:
         other.execute("LOCK TABLE public.pair_one IN ACCESS EXCLUSIVE MODE")
         copy.production("UPDATE public.pair_one SET n = n + 1", "UPDATE public.pair_two SET n = n + 1")
-        await copy.until(lambda: _waits_for_a_lock(copy), stream, "the stream waits for the lock")
+        left = await _until_it_waits(copy, stream)
         await stream.send(signal.SIGKILL)
         stream = copy.project.start("stream", "--target", "test")
-        await eventually(lambda: not _waits_for_a_lock(copy), "the target has noticed")
-        await copy.until(lambda: _waits_for_a_lock(copy), stream, "the next stream waits for the lock")
+        await stream.until(
+            lambda: _waits_for_a_lock(copy) not in ([], left), "the next stream waits for the lock instead"
+        )
     await copy.caught_up(stream)
     assert (await stream.send(signal.SIGINT)).code == 0
     await copy.assert_exact()
@@ -204,7 +219,7 @@ async def test_the_targets_disk_is_full(on_small_disk: Copy, chance: random.Rand
             production.execute(
                 "INSERT INTO public.page_views (path) SELECT repeat(md5(g::text), 10) FROM generate_series(1, 20000) g"
             )
-        await copy.until(lambda: "SQLSTATE 53100" in stream.err.read_text(), stream, "it says that the disk is full")
+        await stream.says("SQLSTATE 53100")
         assert copy.copied("SELECT sum(n) FROM public.pair_one") == before
         async with copy.project.load(seed=chance.getrandbits(32), truncates=False):
             await asyncio.sleep(0.5)

@@ -30,6 +30,7 @@ from tests.fix_postgres import Database, Server
 from tests.integration import oracle, workload
 from tests.integration.forked import Forked, nursery
 from tests.integration.values import CANARY
+from tests.waiting import eventually
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -61,7 +62,7 @@ class Running:
     out: Path
     err: Path
 
-    async def wait(self, seconds: float = 60) -> Ended:
+    async def wait(self, seconds: float = 120) -> Ended:
         try:
             code = await asyncio.to_thread(self.process.wait, seconds)
         except subprocess.TimeoutExpired:
@@ -72,16 +73,27 @@ class Running:
 
     async def says(self, words: str) -> None:
         """Wait for what it writes to stderr."""
-        for _ in range(300):
-            if words in self.err.read_text():
-                return
-            await asyncio.sleep(0.1)
-        pytest.fail(f"it has not said {words!r} in half a minute: {self.err.read_text()}")
+        await self.until(lambda: words in self.err.read_text(), f"it says {words!r}")
 
-    async def send(self, number: signal.Signals, seconds: float = 30) -> Ended:
+    async def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait for something while it runs; fail at once when it ends."""
+
+        def look() -> bool:
+            assert self.process.poll() is None, f"the command ended: {self.err.read_text()}"
+            # A server may be down.
+            with contextlib.suppress(psycopg.OperationalError):
+                return holds()
+            return False
+
+        try:
+            await eventually(look, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.err.read_text()}") from None
+
+    async def send(self, number: signal.Signals) -> Ended:
         """Send a signal, and wait for the end."""
         self.process.send_signal(number)
-        return await self.wait(seconds)
+        return await self.wait()
 
 
 @dataclass
@@ -108,9 +120,9 @@ class Project:
         self.running.append(Running(process, out, err))
         return self.running[-1]
 
-    async def run(self, *arguments: str, seconds: float = 120) -> Ended:
+    async def run(self, *arguments: str) -> Ended:
         """Run ``tezcat`` with these arguments to its end."""
-        return await self.start(*arguments).wait(seconds)
+        return await self.start(*arguments).wait()
 
     async def succeed(self, *arguments: str) -> Ended:
         """The same, and it must succeed."""
@@ -120,11 +132,13 @@ class Project:
 
     async def until_streaming(self) -> None:
         """Wait until a stream that was started is at work."""
-        for _ in range(600):
-            if self.target.execute("SELECT state FROM tezcat.progress") == [("streaming",)]:
-                return
-            await asyncio.sleep(0.1)
-        pytest.fail("the stream has not begun in a minute")
+        await self.target.comes_to("SELECT state FROM tezcat.progress", [("streaming",)])
+
+    async def caught_up(self, stream: Running) -> None:
+        """Wait until a stream has applied all up to where production is now."""
+        [[position]] = self.source.execute("SELECT pg_current_wal_insert_lsn()::text")
+        applied = f"SELECT applied_lsn >= '{position}' FROM tezcat.progress"
+        await stream.until(lambda: self.target.execute(applied) == [(True,)], f"all up to {position} is applied")
 
     async def prepare_production(self) -> None:
         """What the DBA does with what ``tezcat source sql`` prints."""
@@ -255,8 +269,8 @@ def make_folder(folder: Path, source: Database, target: Database) -> Project:
 
 
 @pytest.fixture
-def make_project(tmp_path: Path) -> Iterator[MakeProject]:
-    """Make project folders; whatever still runs in one when the test ends is killed."""
+def make_project(tmp_path: Path, make_database: Callable[..., Database]) -> Iterator[MakeProject]:
+    """Make project folders; whatever still runs in one when the test ends is killed, before its databases go."""
     made: list[Project] = []
 
     def make(source: Database, target: Database) -> Project:
@@ -283,10 +297,7 @@ def prepared(
     project = make_folder(tmp_path_factory.mktemp("prepared") / "project", database, database)
     asyncio.run(project.prepare_production())
     yield database
-    server18.execute(
-        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = 'prepared'",
-        "DROP DATABASE prepared WITH (FORCE)",
-    )
+    server18.drop("prepared")
 
 
 @pytest.fixture(autouse=True)
@@ -294,10 +305,7 @@ def _leave_no_slot(request: pytest.FixtureRequest) -> Iterator[None]:
     """A clone that fails may leave its slot in ``prepared``, where it stands in the way of other databases' clones."""
     yield
     if "prepared" in request.fixturenames:
-        request.getfixturevalue("server18").execute(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
-            " WHERE database = 'prepared' AND NOT active"
-        )
+        request.getfixturevalue("server18").drop_slots("prepared")
 
 
 @pytest.fixture
