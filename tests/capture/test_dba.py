@@ -210,10 +210,7 @@ async def test_it_waits_for_autovacuum_without_a_deadlock(database: Database, ro
         other.execute("LOCK TABLE hotel.silent IN SHARE UPDATE EXCLUSIVE MODE")
         running = asyncio.create_task(asyncio.to_thread(psql, database, sql))
         waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'hotel.silent'::regclass"
-        for _ in range(1000):
-            if database.execute(waits):
-                break
-            await asyncio.sleep(0.02)
+        await database.comes_to(waits, [(1,)])
         await asyncio.to_thread(other.execute, "ANALYZE hotel.silent")
         other.commit()
         done = await running

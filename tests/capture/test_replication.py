@@ -16,12 +16,13 @@ from capture.pgoutput import Decoder
 from capture.replication import ReplicationSession, ReplicationStream
 from capture.replication_protocol import Keepalive, XLogData, parse_copy_data
 from capture.slots import slot_state
-from capture.source import SourceAddress, SourceConnection, connect
+from capture.source import SourceAddress, SourceConnection
 from tests.faults.inject import Cluster
 from tests.fix_postgres import Database, Server
 from tests.fix_source import source_address
 
 NAME = "tezcat_replication"
+SECONDS = 60  # for what happens at once, on however busy a machine
 
 
 @pytest.fixture
@@ -36,17 +37,14 @@ async def session(production: Database) -> AsyncIterator[ReplicationSession]:
     )
     async with await ReplicationSession.open(source_address(production), "tests") as opened:
         yield opened
-    production.execute(
-        "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE active",
-        f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{NAME}'",
-    )
+    production.server.drop_slots(production.name)
 
 
 async def inserts(stream: ReplicationStream, decoder: Decoder, count: int) -> list[bytes]:
     """The ids of the next inserts; the stream is acknowledged to the end of the last transaction."""
     found: list[bytes] = []
     end = Lsn(0)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS):
         while len(found) < count or not end:
             for payload in await stream.read():
                 message = parse_copy_data(payload)
@@ -63,7 +61,7 @@ async def inserts(stream: ReplicationStream, decoder: Decoder, count: int) -> li
 
 async def _read_to_the_end(stream: ReplicationStream) -> None:
     """Acknowledge whatever comes; does not return, but may raise."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(SECONDS):
         while True:
             for payload in await stream.read():
                 stream.acknowledge(parse_copy_data(payload).wal_end)
@@ -120,11 +118,10 @@ async def test_feedback_goes_on_while_nobody_reads(
         acknowledged = state.current_lsn
         stream.acknowledge(acknowledged)
         stream.acknowledge(slot.consistent_point)
-        async with asyncio.timeout(10):
-            while state.confirmed_flush_lsn != acknowledged:
-                await asyncio.sleep(0.1)
-                state = await slot_state(source, NAME)
-                assert state is not None
+        await production.comes_to(
+            f"SELECT confirmed_flush_lsn = '{acknowledged}' FROM pg_replication_slots WHERE slot_name = '{NAME}'",
+            [(True,)],
+        )
 
 
 async def test_the_server_answers_when_it_is_asked(session: ReplicationSession) -> None:
@@ -132,7 +129,7 @@ async def test_the_server_answers_when_it_is_asked(session: ReplicationSession) 
     slot = await session.create_slot(NAME, temporary=False)
     async with await session.start(NAME, slot.consistent_point, ("p",), 1) as stream:
         await asyncio.gather(*(stream.answer(ask=True) for _ in range(50)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             messages = [parse_copy_data(payload) for payload in await stream.read()]
     assert all(isinstance(message, Keepalive) for message in messages)
 
@@ -154,7 +151,7 @@ async def test_a_stream_that_the_server_ends_passes_by_itself(
     """A restart of production: the stream may try again."""
     slot = await session.create_slot(NAME, temporary=False)
     async with await session.start(NAME, slot.consistent_point, ("p",), 1) as stream:
-        production.execute("SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE active")
+        production.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active")
         with pytest.raises(Interrupted):
             await inserts(stream, Decoder(1), 1)
 
@@ -164,10 +161,10 @@ async def test_a_server_that_says_nothing_is_given_up(
 ) -> None:
     """It is asked first; only one that does not answer is taken for dead, and the stream may try again."""
     monkeypatch.setattr(replication, "_FEEDBACK_SECONDS", 0.1)
-    monkeypatch.setattr(SourceAddress, "patience", property(lambda _: 0.9))
+    monkeypatch.setattr(SourceAddress, "patience", property(lambda _: 3.0))
     slot = await session.create_slot(NAME, temporary=False)
     async with await session.start(NAME, slot.consistent_point, ("p",), 1) as stream:
-        for _ in range(5):
+        for _ in range(3):
             assert all(isinstance(parse_copy_data(one), Keepalive) for one in await stream.read())
         [[pid]] = production.execute(f"SELECT active_pid FROM pg_replication_slots WHERE slot_name = '{NAME}'")
         os.kill(pid, signal.SIGSTOP)
@@ -183,13 +180,13 @@ async def test_whoever_does_not_read_does_not_take_the_server_for_dead(
 ) -> None:
     """A target that is held for long keeps the stream."""
     monkeypatch.setattr(replication, "_FEEDBACK_SECONDS", 0.05)
-    monkeypatch.setattr(SourceAddress, "patience", property(lambda _: 0.5))
+    monkeypatch.setattr(SourceAddress, "patience", property(lambda _: 2.0))
     slot = await session.create_slot(NAME, temporary=False)
     production.execute(
         "INSERT INTO public.streamed SELECT n, repeat('x', 1000) FROM generate_series(1, 30000) n",
     )
     async with await session.start(NAME, slot.consistent_point, ("p",), 1) as stream:
-        await asyncio.sleep(2)
+        await asyncio.sleep(5)
         assert len(await inserts(stream, Decoder(1), 30000)) == 30000
 
 
@@ -212,7 +209,7 @@ async def test_a_server_that_shuts_down_says_so(server16: Server) -> None:
                 await stopping
     finally:
         await cluster.start()
-        server16.execute(f"SELECT pg_drop_replication_slot('{NAME}')", "DROP DATABASE shut_down WITH (FORCE)")
+        server16.drop("shut_down")
 
 
 async def test_a_slot_that_is_gone_is_named(session: ReplicationSession) -> None:
@@ -227,21 +224,18 @@ async def test_a_temporary_slot_goes_with_its_session(production: Database, sour
     async with await ReplicationSession.open(source_address(production), "verify") as session:
         await session.create_slot(NAME, temporary=True)
         assert await slot_state(source, NAME) is not None
-        [[pid]] = production.execute("SELECT active_pid FROM pg_replication_slots WHERE temporary")
-    async with asyncio.timeout(10):
-        while await slot_state(source, NAME) is not None:
-            production.execute(f"SELECT pg_terminate_backend({pid}, 5000)")
+    await production.comes_to("SELECT slot_name FROM pg_replication_slots WHERE temporary", [])
 
 
 async def test_making_a_slot_can_be_given_up(production: Database) -> None:
     """It waits for open transactions; cancelled, it leaves no slot."""
-    async with await connect(source_address(production), purpose="tests") as source:
-        session = await ReplicationSession.open(source_address(production), "verify")
-        async with session:
-            with psycopg.connect(production.url) as busy:
-                busy.execute("CREATE TABLE public.uncommitted (id int)")
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.3):
-                        await session.create_slot(NAME, temporary=False)
-                busy.rollback()
-        assert await slot_state(source, NAME) is None
+    async with await ReplicationSession.open(source_address(production), "verify") as session:
+        with psycopg.connect(production.url) as busy:
+            busy.execute("CREATE TABLE public.uncommitted (id int)")
+            making = asyncio.create_task(session.create_slot(NAME, temporary=False))
+            await production.comes_to(f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{NAME}'", [(1,)])
+            making.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await making
+            busy.rollback()
+    await production.comes_to(f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{NAME}'", [])

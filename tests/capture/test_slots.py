@@ -58,7 +58,7 @@ async def test_a_slot_in_use_says_by_whom_and_is_not_dropped(
         assert isinstance(state.active_pid, int)
         with pytest.raises(Refused, match=rf"in use at production \(pid {state.active_pid}\)"):
             await drop_slot_if_there(source, session, NAME)
-    production.execute("DROP PUBLICATION slots", f"SELECT pg_terminate_backend({state.active_pid}, 5000)")
+    production.execute("DROP PUBLICATION slots", f"SELECT pg_terminate_backend({state.active_pid}, 60000)")
     await drop_slot_if_there(source, session, NAME)
     assert await slot_state(source, NAME) is None
     await drop_slot_if_there(source, session, NAME)

@@ -34,6 +34,7 @@ from control.programs import run
 from tests.fix_catalog import table
 from tests.fix_postgres import Database, Server
 from tests.fix_source import source_address
+from tests.waiting import eventually
 
 PG16 = 160000
 
@@ -312,9 +313,7 @@ async def test_a_cancelled_dump_leaves_no_process(production: Database, tmp_path
     program.write_text(f"#!/bin/sh\necho $$ > {started}\nexec sleep 60\n")
     program.chmod(0o700)
     task = asyncio.create_task(dump_schema(program, source_address(production), "s", tmp_path / "schema", run))
-    async with asyncio.timeout(10):
-        while not (started.exists() and started.read_text().strip()):  # noqa: ASYNC110 - a process cannot set an event
-            await asyncio.sleep(0.01)
+    await eventually(lambda: started.exists() and bool(started.read_text().strip()), "the program has begun")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -10,7 +10,6 @@ import socket
 import stat
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import pytest
 from capture.model import BadInput, Refused, ServerFailed
 from control import embedded
 from control.embedded import EmbeddedServer, binaries
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -101,19 +101,12 @@ asyncio.run(main())
     )
     output, _ = await process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert await asyncio.to_thread(_vanishes, folder / "server" / "data" / "postmaster.pid")
+    lock = folder / "server" / "data" / "postmaster.pid"
+    await eventually(lambda: not lock.exists(), "the server has ended")
     with pytest.raises(psycopg.OperationalError, match="refused"):
         await psycopg.AsyncConnection.connect(f"host=127.0.0.1 port={int(output)} user=postgres")
     async with EmbeddedServer(folder / "server", durable=False) as server:
         assert await query(server, "SELECT 1") == 1
-
-
-def _vanishes(path: Path) -> bool:
-    """Whether a file is gone within half a minute."""
-    deadline = time.monotonic() + 30
-    while path.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not path.exists()
 
 
 async def test_two_servers_do_not_share_a_directory(folder: Path) -> None:

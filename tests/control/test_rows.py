@@ -99,12 +99,8 @@ async def test_production_is_not_locked_where_it_was_read(production: Database, 
         other.execute("LOCK TABLE public.third")
         running = asyncio.create_task(group.job.run(group.worker))
         waiting = "SELECT 1 FROM pg_locks WHERE relation = 'public.third'::regclass AND NOT granted"
-        for _ in range(400):
-            if production.execute(waiting):
-                break
-            await asyncio.sleep(0.01)
-        assert production.execute(waiting)
-        other.execute("SET lock_timeout = '1s'")
+        await production.comes_to(waiting, [(1,)])
+        other.execute("SET lock_timeout = '10s'")
         other.execute("LOCK TABLE public.first, public.second")
     there, rewritten = await running
     assert ([chunk.table for chunk in there], rewritten) == (TABLES, set())

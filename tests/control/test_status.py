@@ -76,7 +76,7 @@ async def test_a_runner_that_died_without_a_word_is_stale(
     await progress.acquire(runner, "test")
     await progress.become_runner(runner, "runner")
     assert (await told(project)).state == "streaming"
-    project.target.execute(f"SELECT pg_terminate_backend({runner.info.backend_pid}, 5000)")
+    project.target.execute(f"SELECT pg_terminate_backend({runner.info.backend_pid}, 60000)")
     assert (await told(project)).state == "stale"
 
 

@@ -76,7 +76,7 @@ async def streaming(project: Project) -> AsyncIterator[asyncio.Queue[StreamProgr
         )
     )
     try:
-        await asyncio.wait_for(told.get(), 20)
+        await asyncio.wait_for(told.get(), 60)
         yield told
     finally:
         stop.set()
@@ -168,7 +168,7 @@ async def test_a_running_stream_is_held_for_a_moment_only(copy: Project) -> None
         changing = asyncio.create_task(change())
         first, second = await asyncio.gather(check(copy), check(copy))
         applied = max(first.lsn, second.lsn)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await told.get()).applied_lsn <= applied:
                 pass
         busy.set()
@@ -191,7 +191,7 @@ async def test_nothing_is_left_behind_when_it_is_given_up(copy: Project, monkeyp
             # The gate is open again.
             while not told.empty():
                 told.get_nowait()
-            await asyncio.wait_for(told.get(), 10)
+            await asyncio.wait_for(told.get(), 60)
         await open_transaction.rollback()
     await nothing_is_left(copy)
 

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import contextlib
 import itertools
+import os
 import random
 import signal
 import threading
@@ -123,10 +124,7 @@ def _watched(project: Project, *folders: Path) -> Iterator[set[str]]:
                     " WHERE application_name LIKE 'tezcat%' OR application_name LIKE 'pg_%'"
                 ).fetchall()
                 found.update(f"a statement of {name}" for name, query in rows if _has_canary(query.encode()))
-                for path in itertools.chain.from_iterable(folder.rglob("*") for folder in folders):
-                    with contextlib.suppress(OSError):  # it may go while we look
-                        if path.is_file() and _has_canary(path.read_bytes()):
-                            found.add(str(path))
+                found.update(_files_with_canary(*folders))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -225,9 +223,18 @@ def _has_canary(content: bytes) -> bool:
     return any(form in content or form in content.lower() for form in _FORMS)
 
 
+def _files_with_canary(*folders: Path) -> list[str]:
+    found = []
+    for parent, _, names in itertools.chain.from_iterable(map(os.walk, folders)):
+        for path in (Path(parent, name) for name in names):
+            with contextlib.suppress(OSError):  # it may go while we look
+                if path.is_file() and _has_canary(path.read_bytes()):
+                    found.append(str(path))
+    return found
+
+
 def _assert_no_canary(project: Project, tmp_path: Path, log: Path, since: int) -> None:
-    paths = [*project.folder.rglob("*"), *(tmp_path / "temporary").rglob("*")]
-    found = [str(path) for path in paths if path.is_file() and _has_canary(path.read_bytes())]
+    found = _files_with_canary(project.folder, tmp_path / "temporary")
     with log.open("rb") as file:
         file.seek(since)
         if _has_canary(file.read()):

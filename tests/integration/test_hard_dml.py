@@ -37,12 +37,8 @@ async def _copy(make_project: MakeProject, server: Server, make_database: Callab
 async def _follow(copy: Project) -> Running:
     """Start a stream, and wait until it follows."""
     stream = copy.start("stream", "--target", "test")
-    async with asyncio.timeout(60):
-        while copy.source.execute("SELECT active FROM pg_replication_slots WHERE slot_name = 'tezcat_test'") != [
-            (True,)
-        ]:
-            assert stream.process.poll() is None, str(await stream.wait())
-            await asyncio.sleep(0.05)
+    slots = "SELECT active FROM pg_replication_slots WHERE slot_name = 'tezcat_test'"
+    await stream.until(lambda: copy.source.execute(slots) == [(True,)], "the stream follows")
     return stream
 
 

@@ -337,7 +337,7 @@ async def test_a_lost_connection_applies_nothing(copy: Database, applier: Begin,
     await target.begin()
     await apply_open(target, insert(KEYED, b"3", None, None))
     connection: Connection = target._connection
-    copy.execute(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 5000)")
+    copy.execute(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 60000)")
 
     async def go_on() -> None:
         await apply_open(target, *[insert(KEYED, b"%d" % (number + 10), None, None) for number in range(count)])
@@ -361,7 +361,7 @@ async def test_applied_is_told_from_durable(copy: Database, applier: Begin) -> N
         assert target.applied_lsn == position
         assert CLONED <= target.durable_lsn <= position
         seen.add(target.durable_lsn)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while target.durable_lsn < positions[-1]:
             await target.check_durable()
             await asyncio.sleep(0.01)

@@ -37,7 +37,7 @@ def read(connection: Connection, array: bytes) -> Values:
     return [result.get_value(place, 0) for place in range(result.ntuples)]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(sent=st.lists(values, min_size=1, max_size=12), before=st.lists(values, max_size=3), after=st.lists(values))
 async def test_values_pass_as_they_are(connection: Connection, sent: Values, before: Values, after: Values) -> None:
     """Any text, NULL, the empty string; also of a slice of a column."""

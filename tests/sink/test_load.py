@@ -88,7 +88,7 @@ async def test_what_rows_are_read_from_is_let_go_when_the_target_fails(
     async def endless() -> AsyncIterator[bytes]:
         try:
             yield b"1\tx\n"
-            marked.execute(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 5000)")
+            marked.execute(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 60000)")
             while True:
                 yield b"2\tx\n" * 100_000
         finally:
@@ -109,7 +109,7 @@ async def test_a_session_that_ends_before_it_is_quiet_is_interrupted(
 
     async def fetch_and_end(*arguments: str) -> list[tuple[object, ...]]:
         found = await fetch(connection, *arguments[1:])
-        marked.execute(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 9000)")
+        marked.execute(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 60000)")
         return found
 
     monkeypatch.setattr(load, "fetch", fetch_and_end)

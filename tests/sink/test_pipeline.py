@@ -185,14 +185,15 @@ async def test_a_lost_connection_passes_by_itself(
         await pipeline.flush()
 
 
-async def test_a_cancelled_flush_leaves_the_connection_usable(connection: Connection) -> None:
+async def test_a_cancelled_flush_leaves_the_connection_usable(connection: Connection, shared: Database) -> None:
     """A stream that is told to stop while the server works can still write down that it stopped."""
     pipeline = Pipeline(connection)
     pipeline.execute("BEGIN")
     pipeline.execute("SELECT pg_sleep(60)")
     pipeline.execute("SELECT 'never reached'")
     flushing = asyncio.create_task(pipeline.flush())
-    await asyncio.sleep(0.2)
+    sleeps = f"SELECT wait_event FROM pg_stat_activity WHERE pid = {connection.info.backend_pid}"
+    await shared.comes_to(sleeps, [("PgSleep",)])
     flushing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await flushing

@@ -61,7 +61,7 @@ async def test_a_copy_has_one_runner_while_it_lives(marked: Database, open_targe
     assert await progress.is_running(second)
     with pytest.raises(Refused, match=rf"tezcat stream \(pid {first.info.backend_pid}\).* environment test"):
         await progress.acquire(second, "test")
-    marked.execute(f"SELECT pg_terminate_backend({first.info.backend_pid}, 5000)")
+    marked.execute(f"SELECT pg_terminate_backend({first.info.backend_pid}, 60000)")
     assert not await progress.is_running(second)
     await progress.acquire(second, "test")
 

@@ -17,6 +17,7 @@ from sink.restore import Section, make_roles, restore
 from sink.target import Connection, TargetAddress, connect, fetch
 from tests.fix_copy import OpenTarget, target_address
 from tests.fix_postgres import Database, Server
+from tests.waiting import eventually
 
 CANARY = "canary-7f3a"
 
@@ -218,9 +219,7 @@ async def test_a_cancelled_restore_leaves_no_process(empty: Database, tmp_path: 
     program.write_text(f"#!/bin/sh\necho $$ > {started}\nexec sleep 60\n")
     program.chmod(0o700)
     task = asyncio.create_task(restore(program, tmp_path / "schema", target_address(empty), Section.AFTER_ROWS, 1, run))
-    async with asyncio.timeout(10):
-        while not (started.exists() and started.read_text().strip()):  # noqa: ASYNC110 - a process cannot set an event
-            await asyncio.sleep(0.01)
+    await eventually(lambda: started.exists() and bool(started.read_text().strip()), "the program has begun")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
