@@ -36,6 +36,8 @@ _INSTALLATIONS: Final = {16: "pginstall", 18: "pginstall18"}
 _SUPERUSER: Final = "postgres"
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 30.0
+_PORTS_TRIED: Final = 5
+_PORT_TAKEN: Final = "Address already in use"
 _LOG_LINES_SHOWN: Final = 8
 _SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
@@ -124,8 +126,22 @@ class EmbeddedServer:
             await self._create()
         self._check_cluster()
         self._password = (self.directory / "password").read_text().strip()
-        if self._choose_port:
+        if not self._choose_port:
+            await self._launch()
+            return
+        for left in reversed(range(_PORTS_TRIED)):
             self.port = _free_port()
+            try:
+                await self._launch()
+            except ServerFailed as error:
+                # Somebody else may take a port between our finding it free and the server's taking it.
+                if not left or _PORT_TAKEN not in error.message:
+                    raise
+            else:
+                return
+
+    async def _launch(self) -> None:
+        """Start the server at its port, and wait until it takes connections."""
         settings = {**_SETTINGS, "port": str(self.port), "fsync": "on" if self._durable else "off"}
         command = [str(self._programs / "postgres"), "-D", str(self._data)]
         for name, value in settings.items():

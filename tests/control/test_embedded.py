@@ -140,6 +140,20 @@ async def test_a_failed_start_tells_why(folder: Path) -> None:
         assert await query(server, "SELECT 1") == 1
 
 
+async def test_a_port_that_is_taken_before_the_server_has_it_is_no_obstacle(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that chooses its port itself takes another one."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = [taken.getsockname()[1], embedded._free_port()]
+        monkeypatch.setattr(embedded, "_free_port", lambda: ports.pop(0))
+        async with EmbeddedServer(folder / "server", durable=False) as server:
+            assert ports == []
+            assert await query(server, "SELECT 1") == 1
+
+
 async def test_a_cluster_of_another_version_is_left_alone(folder: Path) -> None:
     """PostgreSQL 18 is not started over the data of 16."""
     async with EmbeddedServer(folder / "server", 16, durable=False):
