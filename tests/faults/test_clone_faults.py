@@ -117,6 +117,12 @@ async def until(condition: Callable[[], bool], clone: Running) -> None:
             await asyncio.sleep(0.002)
 
 
+def _keep_ids(project: Project, *tables: str) -> None:
+    """Rules for tables that have an id and no more."""
+    lines = "".join(f"  public.{table}: {{columns: {{id: keep}}}}\n" for table in tables)
+    project.replace("rules.yaml", "tables:\n", f"tables:\n{lines}")
+
+
 def _are_there(seen: Observer, chunks: int) -> bool:
     return seen.chunks() >= chunks
 
@@ -139,14 +145,29 @@ def moments(rng: random.Random) -> dict[str, Callable[[Observer], bool]]:
     }
 
 
+# A moment may be over before it is seen. These locks, which nothing that comes before has to wait for, make it last.
+KEYED = "public.a_keyed IN ACCESS SHARE MODE"  # its primary key waits
+BARE = "public.a_bare IN SHARE UPDATE EXCLUSIVE MODE"  # its statistics wait
+LASTING = {"before the indexes": KEYED, "among the indexes": KEYED, "before the stream": BARE}
+
+
 @pytest.mark.parametrize("moment", moments(random.Random(0)))
 async def test_a_killed_clone_is_finished_by_the_next(project: Project, moment: str) -> None:
     """kill -9 at every stage, while production works."""
+    project.source.execute(
+        "CREATE TABLE public.a_keyed (id integer PRIMARY KEY)",
+        "CREATE TABLE public.a_bare (id integer)",
+        "ALTER TABLE public.a_bare REPLICA IDENTITY FULL",
+    )
+    _keep_ids(project, "a_keyed", "a_bare")
     await project.prepare_production()
     condition = moments(random.Random(moment))[moment]
     async with project.load(seed=51, pause=0.1):
-        with Observer(project) as seen:
+        with Observer(project) as seen, psycopg.connect(project.target.url) as other:
             clone = project.start(*CLONE)
+            if moment in LASTING:
+                await until(lambda: seen.has_relation("public.a_bare") and seen.has_relation("public.a_keyed"), clone)
+                other.execute(f"LOCK TABLE {LASTING[moment]}")
             await until(lambda: condition(seen), clone)
             await kill(clone)
             await asyncio.sleep(1)
@@ -300,8 +321,7 @@ async def among_the_indexes(project: Project) -> AsyncIterator[tuple[Running, ps
         "INSERT INTO public.a_parent SELECT generate_series(1, 100)",
         "INSERT INTO public.a_child SELECT generate_series(1, 100)",
     )
-    kept = "{columns: {id: keep}}"
-    project.replace("rules.yaml", "tables:\n", f"tables:\n  public.a_parent: {kept}\n  public.a_child: {kept}\n")
+    _keep_ids(project, "a_parent", "a_child")
     await project.prepare_production()
     # The clone's part of a deadlock is found first, but not before there is one.
     project.target.execute(f"ALTER DATABASE {project.target.name} SET deadlock_timeout = '3s'")
