@@ -182,9 +182,11 @@ async def test_a_clone_that_was_killed_before_any_chunk_was_there_is_exact(proje
     # A table that is truncated makes the clone move once more.
     async with project.load(seed=52, pause=0.1, truncates=False):
         with Observer(project) as seen, psycopg.connect(project.target.url) as other:
-            clone = project.start(*CLONE)
-            await until(lambda: seen.phase() == "schema", clone)
-            other.execute("LOCK TABLE tezcat.chunks IN SHARE MODE")
+            with psycopg.connect(project.target.url) as first:
+                first.execute("LOCK TABLE pg_proc IN SHARE MODE")  # so that the schema is not made before we are there
+                clone = project.start(*CLONE)
+                await until(lambda: seen.phase() == "schema", clone)
+                other.execute("LOCK TABLE tezcat.chunks IN SHARE MODE")
             await until(seen.waits_for_a_lock, clone)
             await kill(clone)
             project.target.execute(f"SELECT pg_terminate_backend(pid) {WAITING}")

@@ -259,10 +259,12 @@ async def test_a_clone_interrupted_at_its_beginning_leaves_no_slot(project: Proj
     """Ctrl-C before any chunk is there: exit code 130, no slot that makes production keep WAL, and the next clone just
     works."""
     await project.prepare_production()
-    clone = project.start("clone", "--source", "production", "--target", "test")
-    slots = "SELECT 1 FROM pg_replication_slots WHERE slot_name = 'tezcat_test'"
-    await clone.until(lambda: project.source.execute(slots) != [], "the slot is there")
-    ended = await clone.send(signal.SIGINT)
+    with psycopg.connect(project.target.url) as other:
+        other.execute("LOCK TABLE pg_proc IN SHARE MODE")  # so that no schema is made, and no chunk
+        clone = project.start("clone", "--source", "production", "--target", "test")
+        slots = "SELECT 1 FROM pg_replication_slots WHERE slot_name = 'tezcat_test'"
+        await clone.until(lambda: project.source.execute(slots) != [], "the slot is there")
+        ended = await clone.send(signal.SIGINT)
     assert ended.code == 130, str(ended)
     await project.source.comes_to("SELECT 1 FROM pg_replication_slots WHERE database = current_database()", [])
     await project.succeed("clone", "--source", "production", "--target", "test")
