@@ -183,8 +183,11 @@ async def test_readiness_without_bytes_is_not_the_end(pair: Pair, monkeypatch: p
 async def test_a_trickle_gathers_until_it_is_asked_for(pair: Pair) -> None:
     """Then all of it comes at once."""
     opened, server = pair
-    server.sendall(copy_data(b"first"))
-    assert await received(opened, 1) == [b"first"]
+    is_asked = True
+    while is_asked:  # once more where the thread was asked for more in the very moment in which it handed this over
+        server.sendall(copy_data(b"first"))
+        assert await received(opened, 1) == [b"first"]
+        is_asked = opened._is_wanted.is_set()
     for number in range(20):
         server.sendall(copy_data(b"%d" % number))
         await asyncio.sleep(0.01)

@@ -66,7 +66,8 @@ class Copy:
         assert "Traceback" not in ended.err, str(ended)
 
     async def begin_stream(self) -> Running:
-        """Start a stream, and wait until it streams."""
+        """Start a stream when nobody else is at work any more, and wait until it streams."""
+        await self.until_nobody_streams()
         stream = self.project.start("stream", "--target", "test")
         await stream.until(self.runs, "the stream has begun")
         return stream
@@ -85,9 +86,11 @@ class Copy:
             assert any(word in line for line in said), f"{word!r} is not in {said}"
 
     async def until_nobody_streams(self) -> None:
-        """Production has seen that whoever read from the slot has gone, and has read what that told it last."""
+        """Both servers have seen that whoever was at work has gone, and production has read what it was told last."""
         slots = f"SELECT active FROM pg_replication_slots WHERE slot_name = '{_SLOT}'"
         await self.project.source.comes_to(slots, [(False,)])
+        sessions = "SELECT 1 FROM pg_stat_activity WHERE application_name ~ '^tezcat ' AND datname = current_database()"
+        await self.project.target.comes_to(sessions, [])
 
     def runs(self) -> bool:
         """A walsender sends from the slot, and the copy's progress names a runner that streams."""
