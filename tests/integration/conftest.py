@@ -75,6 +75,10 @@ class Running:
         """Wait for what it writes to stderr."""
         await self.until(lambda: words in self.err.read_text(), f"it says {words!r}")
 
+    async def streams(self) -> None:
+        """Wait until it is a stream at work. The copy would say so of one that was killed, too."""
+        await self.says("streaming  applied")
+
     async def until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait for something while it runs; fail at once when it ends."""
 
@@ -129,10 +133,6 @@ class Project:
         ended = await self.run(*arguments)
         assert ended.code == 0, f"tezcat {' '.join(arguments)}: {ended}"
         return ended
-
-    async def until_streaming(self) -> None:
-        """Wait until a stream that was started is at work."""
-        await self.target.comes_to("SELECT state FROM tezcat.progress", [("streaming",)])
 
     async def caught_up(self, stream: Running) -> None:
         """Wait until a stream has applied all up to where production is now."""

@@ -70,11 +70,11 @@ async def test_every_mask_is_exact_under_load(project: Project) -> None:
     async with _load(project.source, cases, seed=1):
         await project.succeed("clone", "--source", "production", "--target", "test")
         stream = project.start("stream", "--target", "test")
-        await project.until_streaming()
+        await stream.streams()
         await asyncio.sleep(3)
         await stream.send(signal.SIGKILL)
         stream = project.start("stream", "--target", "test")
-        await project.until_streaming()
+        await stream.streams()
         await asyncio.sleep(3)
     ended = await stream.send(signal.SIGTERM)
     assert ended.code == 0, str(ended)

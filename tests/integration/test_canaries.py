@@ -175,7 +175,7 @@ async def _do_everything(project: Project, tmp_path: Path) -> None:
     async with _load(project.source):
         await project.succeed("clone", "--source", "production", "--target", "test", *talkative)
         stream = project.start("stream", "--target", "test", *talkative)
-        await project.until_streaming()
+        await stream.streams()
         await asyncio.sleep(2)
         await stream.send(signal.SIGKILL)
         project.replace("rules.yaml", "memo: text.scramble", "memo: text.lorem")

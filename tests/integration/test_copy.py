@@ -32,7 +32,7 @@ async def test_is_exact_after_a_clone_and_a_stream_under_load(project: Project) 
         await project.succeed("clone", "--source", "production", "--target", "test")
     async with project.load(seed=12):
         stream = project.start("stream", "--target", "test")
-        await project.until_streaming()
+        await stream.streams()
         await asyncio.sleep(3)
     ended = await stream.send(signal.SIGTERM)
     assert ended.code == 0, str(ended)
@@ -69,7 +69,7 @@ async def test_is_exact_after_the_stream_was_stopped(copy: Project) -> None:
     async with copy.load(seed=21):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
             stream = copy.start("stream", "--target", "test")
-            await copy.until_streaming()
+            await stream.streams()
             await asyncio.sleep(1)
             ended = await stream.send(number)
             assert ended.code == 0, str(ended)
@@ -80,6 +80,7 @@ async def test_is_exact_after_the_stream_was_stopped(copy: Project) -> None:
 async def test_verify_compares_at_one_position_while_the_stream_runs(copy: Project) -> None:
     """The load goes on, and yet production and copy are seen at the same moment."""
     stream = copy.start("stream", "--target", "test")
+    await stream.streams()
     async with copy.load(seed=31, truncates=False, sessions=2, pause=0.02):
         verified = await copy.run("verify", "--target", "test", "--json")
         assert verified.code == 0, str(verified)

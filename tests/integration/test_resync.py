@@ -31,7 +31,7 @@ async def test_changed_tables_are_copied_again_while_the_stream_goes_on(copy: Pr
     cloned = _versions(copy, "public.messages")
     stream = copy.start("stream", "--target", "test")
     async with copy.load(seed=51, truncates=False, sessions=2, pause=0.02):
-        await copy.until_streaming()
+        await stream.streams()
         change_rules(copy)
         await stream.says("rules changed")
         told = await copy.run("rules", "diff", "--target", "test", "--json")
@@ -46,7 +46,7 @@ async def test_changed_tables_are_copied_again_while_the_stream_goes_on(copy: Pr
         again = await copy.succeed("clone", "--resync", "--target", "test", "--json")
         assert again.json["tables"].keys() >= CHANGED - {"public.page_views"}
         assert stream.process.poll() is None, str(await stream.wait())
-        await copy.until_streaming()
+        await copy.target.comes_to("SELECT state FROM tezcat.progress", [("streaming",)])
         await asyncio.sleep(2)
     await stream.send(signal.SIGTERM)
     assert (await copy.succeed("rules", "diff", "--target", "test", "--json")).json["tables"] == []

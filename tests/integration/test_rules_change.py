@@ -69,7 +69,7 @@ async def _assert_followed(project: Project, stream: Running) -> None:
 async def test_changed_code_is_seen_and_followed(copy: Project) -> None:
     """A stream tells that a function was changed, and goes on by the old code until all was copied again."""
     stream = copy.start("stream", "--target", "test")
-    await copy.until_streaming()
+    await stream.streams()
     copy.replace("own_masks.py", "'A'", "'B'")
     await stream.says("rules changed")
     copy.source.execute("UPDATE people SET code = 'changed' WHERE id < 9")
@@ -87,7 +87,7 @@ async def test_changed_code_is_seen_and_followed(copy: Project) -> None:
 async def test_another_epoch_is_seen_and_followed(copy: Project) -> None:
     """A stream reads the settings again when the copy was masked anew by another key."""
     stream = copy.start("stream", "--target", "test")
-    await copy.until_streaming()
+    await stream.streams()
     copy.replace("tezcat.yaml", "type: test", "type: test\n    epoch: 2")
     await stream.says("key changed")
     await copy.succeed("clone", "--resync", "--target", "test")
@@ -107,7 +107,7 @@ async def test_another_epoch_is_seen_and_followed(copy: Project) -> None:
 async def test_a_stream_that_lost_a_connection_meanwhile(copy: Project, file: str, old: str, new: str) -> None:
     """It goes on by the rules and the key that it has, for the copy is of those still."""
     stream = copy.start("stream", "--target", "test")
-    await copy.until_streaming()
+    await stream.streams()
     copy.replace(file, old or (copy.folder / file).read_text().strip(), new)
     copy.source.execute(
         "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'tezcat_test'"
@@ -214,7 +214,7 @@ async def test_a_table_that_somebody_locked(copy: Project) -> None:
 async def test_a_stream_that_does_not_come_to_where_it_is_held(copy: Project, command: tuple[str, ...]) -> None:
     """Production's snapshot is waited with for as long as it may live, and no longer."""
     stream = copy.start("stream", "--target", "test")
-    await copy.until_streaming()
+    await stream.streams()
     if "--resync" in command:
         copy.replace("rules.yaml", "memo: text.lorem", "memo: redact")
     copy.replace("tezcat.yaml", "max_age: 1h", "max_age: 5s")

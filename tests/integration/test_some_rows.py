@@ -120,11 +120,11 @@ async def test_rows_enter_and_leave_while_production_works(chosen: Project) -> N
     async with _load(chosen.source, seed=1):
         await chosen.succeed("clone", "--source", "production", "--target", "test")
         stream = chosen.start("stream", "--target", "test")
-        await chosen.until_streaming()
+        await stream.streams()
         await asyncio.sleep(2)
         await stream.send(signal.SIGKILL)
         stream = chosen.start("stream", "--target", "test")
-        await chosen.until_streaming()
+        await stream.streams()
         await asyncio.sleep(2)
     await stream.send(signal.SIGTERM)
     await chosen.catch_up()

@@ -222,12 +222,12 @@ async def test_rows_enter_and_leave_while_production_works(chosen: Project, seed
     async with _load(chosen.source, seed):
         await chosen.succeed("clone", "--source", "production", "--target", "test")
         stream = chosen.start("stream", "--target", "test")
-        await chosen.until_streaming()
+        await stream.streams()
         await asyncio.sleep(2)
         await _assert_equal(chosen, "while it streams")
         await stream.send(signal.SIGKILL)
         stream = chosen.start("stream", "--target", "test")
-        await chosen.until_streaming()
+        await stream.streams()
         await asyncio.sleep(2)
     await stream.send(signal.SIGTERM)
     await chosen.catch_up()
@@ -283,7 +283,7 @@ async def test_each_change_is_followed(chosen: Project) -> None:
     _assert_subset(chosen, after="clone")
     await _assert_equal(chosen, "clone")
     stream = chosen.start("stream", "--target", "test")
-    await chosen.until_streaming()
+    await stream.streams()
     for scene in _SCENES:
         with psycopg.connect(chosen.source.url) as connection:
             connection.execute(scene.encode())
@@ -298,7 +298,7 @@ async def test_a_hold_is_given_up_where_rows_cannot_be_read(chosen: Project) -> 
     holder is told, and the stream goes on without."""
     await chosen.succeed("clone", "--source", "production", "--target", "test")
     stream = chosen.start("stream", "--target", "test")
-    await chosen.until_streaming()
+    await stream.streams()
     async with contextlib.AsyncExitStack() as stack:
         holder = await connect(target_address(chosen.target), productions=(), purpose="test")
         await stack.enter_async_context(holder)
