@@ -94,10 +94,11 @@ def judge_hstore(values: Iterable[bytes], setting: Setting, known: Collection[by
             rule, _ = _judge_leaf(key.decode(), [place], setting, in_list=False)
             if rule is not None:
                 keys[key.decode()] = rule
+    written: dict[str, Any] = {"mask": "hstore"} | ({"keys": keys} if keys else {})
     if has_data:
-        written = {"mask": "hstore", "keys": keys, "key_mask": _mask_of(found.without(fields))}
-        return written, f"other keys than {len(keys)} are data"
-    return {"mask": "hstore", "keys": keys}, f"{len(keys)} keys decided; values of others are scrambled"
+        written["key_mask"] = _mask_of(found.without(fields))
+        return written, "keys are data" + (f", but for {len(keys)}" if keys else "")
+    return written, f"{len(keys)} keys decided; values of others are scrambled"
 
 
 def _places(name: str, root: Sequence[Place], known: Collection[bytes]) -> Iterator[_Found]:
