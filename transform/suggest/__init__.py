@@ -31,7 +31,7 @@ from transform.suggest.addresses import group_addresses, locate_addresses
 from transform.suggest.category import NEUTRAL, Category, held_by
 from transform.suggest.choice import Written, candidates, declared, formed, stands
 from transform.suggest.dictionaries import tells
-from transform.suggest.joined import Joined, JoinedDomain
+from transform.suggest.joined import Joined, JoinedDomain, follow
 from transform.suggest.judge import (
     TELLING,
     Call,
@@ -69,8 +69,16 @@ _OF_PEOPLE: Final = frozenset(
 )
 _NAMES: Final = (Category.FIRST_NAME, Category.LAST_NAME, Category.FULL_NAME)
 _IMAGE_WORDS: Final = frozenset("old new record row image data values before after json jsonb changed fields".split())
-_PAY: Final = frozenset("pay payroll salary salaries wage wages compensation".split())
-_PAID: Final = frozenset("rate amount value gross net total".split())
+_PAY: Final = frozenset(
+    """pay payroll payslip payslips paystub salary salaries wage wages compensation garnishment garnishments
+    remuneration lohn gehalt gehaelter lohnabrechnung gehaltsabrechnung nomina nominas sueldo sueldos
+    salarios paie bulletin salaires holerite folha pagamento stipendi busta paga loon loonstrook wynagrodzenia bordro
+    maas lon vyplata mzda mzdy""".split()
+)
+_PAID: Final = frozenset(
+    """rate amount value gross net total tax ytd base deduction deductions withholding brutto netto betrag bruto neto
+    brut net liquido importe montant valor valore importo bedrag kwota belopp tutar castka""".split()
+)
 _SQL_WORDS: Final = frozenset("client query statement sql".split())
 
 
@@ -92,7 +100,10 @@ def suggest(
     """
     known = existing if existing is not None else Rules(version=1)
     suggester = _Suggester(catalog, samples, known)
-    found = locate_addresses(group_addresses(suggester.suggest()), catalog, samples)
+    judged = suggester.suggest()
+    if overlaps is not None:
+        judged = follow(judged, suggester.kept(judged), catalog, known, suggester.unique, overlaps)
+    found = locate_addresses(group_addresses(judged), catalog, samples)
     subjects = _subjects(catalog, known, found)
     if existing is None:
         known = known.model_copy(update={"locale": _locale(samples)})
@@ -253,7 +264,7 @@ class _Suggester:
         self._samples = samples
         self._known = known
         self._declared = {column for domain in known.domains.values() for column in domain.columns}
-        self._unique = {
+        self.unique = {
             ColumnName(table.root or name, column)
             for name, table in catalog.tables.items()
             for index in table.indexes
@@ -288,12 +299,23 @@ class _Suggester:
                 found[column] = by_domain[id(domain)] = self._decide(column, table, shape, domain, found)
         return found
 
+    def kept(self, found: Mapping[ColumnName, Suggestion]) -> list[ColumnName]:
+        """Texts that the judgement, and nobody's word, would keep, but those of lists of things."""
+        return [
+            column
+            for column, suggestion in found.items()
+            if suggestion.rule == KEEP
+            and column.table not in self._around.of_things
+            and (shape := self._catalog.tables[column.table].column(column.column)).base_type in TEXT
+            and self._asked(shape) is None
+        ]
+
     def retract(self, column: ColumnName, finding: Finding, found: dict[ColumnName, Suggestion]) -> None:
         """Replace in ``found`` a suggestion that the check refused by the next best, for its whole domain: what is
         masked alike has one rule, whichever of its columns the check spoke of."""
         refused, domain = found[column], self._domains[column]
         others = refused.others
-        while others and not stands(others[0], domain, self._catalog, self._unique):
+        while others and not stands(others[0], domain, self._catalog, self.unique):
             others = others[1:]
         if others and others[0] != TODO:
             better = Suggestion(others[0], refused.evidence, others[1:], refused.against or finding.kind)
@@ -396,8 +418,8 @@ class _Suggester:
             own = by_comment(shape.comment or "")
         if own is not None and own not in NEUTRAL:
             return own
-        # A reference to an account is often called after it, whatever its key is.
-        nothing = {None, *NEUTRAL} | ({Category.ACCOUNT} if setting.is_key else set())
+        # A reference to an account or to somebody is often called after it, whatever its key is.
+        nothing = {None, *NEUTRAL} | ({Category.ACCOUNT, Category.PERSON} if setting.is_key else set())
         others = (by_name(other.column, among) for other in domain.columns)
         return next((other for other in others if other not in nothing), own)
 
@@ -495,7 +517,7 @@ class _Suggester:
         """The first rule that can stand in the column, with those after it."""
         others = tuple(rules)
         domain = self._domains[column]
-        while others and not stands(others[0], domain, self._catalog, self._unique):
+        while others and not stands(others[0], domain, self._catalog, self.unique):
             others = others[1:]
         return Suggestion(others[0], why, others[1:]) if others else Suggestion(TODO, why)
 

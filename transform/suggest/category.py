@@ -15,6 +15,7 @@ class Category(StrEnum):
     FIRST_NAME = "first name"
     LAST_NAME = "last name"
     FULL_NAME = "full name"
+    PERSON = "person"
     USERNAME = "username"
     PHONE = "phone"
     STREET = "street"

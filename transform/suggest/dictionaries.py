@@ -1,37 +1,49 @@
 """Lists of people's names, of towns, and of words for what people are, to recognise such values.
 
-Names and towns are Faker's, of many locales at once: what a value looks like does not tell where its people live. What
-masks put in place of names has lists of its own.
+Names and towns are Faker's, of all its locales at once: what a value looks like does not tell where its people live.
+What masks put in place of names has lists of its own.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cache
 from importlib import import_module
+from itertools import pairwise
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any, Final
 
 from transform.suggest.category import Category
 
-_LOCALES: Final = (
-    "en_US en_GB en_IN de_DE de_AT fr_FR es_ES es_MX pt_BR it_IT nl_NL pl_PL sv_SE da_DK fi_FI no_NO cs_CZ tr_TR ja_JP"
-).split()
+# A name of one sign is a letter, but where signs are ideographs.
 _SHORTEST: Final = 2
+_FIRST_IDEOGRAPH: Final = 0x3000
+_IDEOGRAPHS: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]{2,6}")
+
+
+def _locales(kind: str) -> Iterator[ModuleType]:
+    """Faker's modules of that kind, one for each locale."""
+    package = import_module(f"faker.providers.{kind}")
+    for found in iter_modules(package.__path__):
+        yield import_module(f"{package.__name__}.{found.name}")
 
 
 def _folded(text: str) -> str:
+    if text.isascii():
+        return text.lower()
     plain = unicodedata.normalize("NFKD", text)
     return "".join(sign for sign in plain if not unicodedata.combining(sign)).lower()
 
 
 def _words(listed: Any) -> set[str]:
     found: set[str] = set()
-    for word in listed or ():
+    for word in listed if isinstance(listed, Collection) else ():
         # Some locales pair a name with its transliterations.
         for text in word if isinstance(word, tuple) else (word,):
-            if isinstance(text, str) and len(text) >= _SHORTEST:
+            if isinstance(text, str) and (len(text) >= _SHORTEST or ord(text or "a") > _FIRST_IDEOGRAPH):
                 found.add(_folded(text))
     return found
 
@@ -39,8 +51,8 @@ def _words(listed: Any) -> set[str]:
 @cache
 def _people(attribute: str) -> frozenset[str]:
     found: set[str] = set()
-    for locale in _LOCALES:
-        provider = import_module(f"faker.providers.person.{locale}").Provider
+    for module in _locales("person"):
+        provider = module.Provider
         for name in dir(provider):
             if name.startswith(attribute) and not callable(getattr(provider, name)):
                 found |= _words(getattr(provider, name))
@@ -61,58 +73,89 @@ def last_names() -> frozenset[str]:
 def cities() -> frozenset[str]:
     """Towns, in small letters and without accents, as far as Faker lists real ones."""
     found: set[str] = set()
-    for locale in _LOCALES:
-        try:
-            provider = import_module(f"faker.providers.address.{locale}").Provider
-        except ImportError:
-            continue
+    for module in _locales("address"):
         for name in ("cities", "city_names", "communities"):
-            found |= _words(getattr(provider, name, None))
+            found |= _words(getattr(module.Provider, name, None))
     return frozenset(found)
 
 
 _NAME_WORD: Final = re.compile(r"[^\W\d_][\w'\u2019.-]*")
 _TITLES: Final = frozenset(
     """mr mrs ms miss dr prof sir herr frau univ dipl ing mag med mtro lic don dona sr sra srta sig mme mlle m phd md
-    dds dvm jr ii iii iv de da do das dos del della di van von der den la le el y bsc msc ba ma""".split()
+    dds dvm jr ii iii iv de da do das dos del della di van von der den la le el al bin y e et und and bsc msc ba ma
+    family familie famille familia""".split()
 )
 _MOST_WORDS: Final = 7
 
 
 def person_words(text: str) -> list[str]:
-    """The words of what may be a person's name, without titles; [] if it cannot be one."""
+    """The words of what may be a person's name, or a couple's, without titles; [] if it cannot be one."""
     if len(text) > 80:
         return []
-    parts = text.replace(",", " ").replace("-", " ").split()
+    parts = re.sub(r"[,;/&+-]", " ", text).split()
     if not parts or len(parts) > _MOST_WORDS or not all(map(_NAME_WORD.fullmatch, parts)):
-        return []
-    if not parts[0][0].isupper() and not ord(parts[0][0]) > 0x2E80 and _folded(parts[0]) not in _TITLES:
         return []
     return [word for part in parts if (word := _folded(part).strip(".'\u2019")) and word not in _TITLES]
 
 
 def is_full_name(text: str) -> bool:
-    """Whether a first name and a last name stand in the text, and little else."""
+    """Whether a first name and a last name stand in the text, and little else; if nobody wrote it as a name, nothing
+    else."""
     words = person_words(text)
+    first, last = first_names(), last_names()
+    if len(words) == 1 and _IDEOGRAPHS.fullmatch(text):
+        return any(text[:cut] in last and text[cut:] in first for cut in range(1, len(text)))
     if len(words) < 2:
         return False
-    first, last = first_names(), last_names()
     known = sum(word in first or word in last for word in words)
     # Either order: catalogues and Japan write the last name first.
     in_order = words[0] in first or words[-1] in first
-    return in_order and known >= 2 and known * 3 >= len(words) * 2
+    return in_order and known >= 2 and known * 3 >= len(words) * (2 if _is_written_as_name(text) else 3)
+
+
+def is_like_full_name(text: str) -> bool:
+    """Whether the text is written as a full name is, and a part of it is a name; no list has all names."""
+    words = person_words(text)
+    known = any(word in first_names() or word in last_names() for word in words)
+    return len(words) > 1 and known and _is_written_as_name(text)
+
+
+def _is_written_as_name(text: str) -> bool:
+    words = [word for word in re.findall(r"[^\W\d_]+", text) if _folded(word) not in _TITLES]
+    return all(not word[0].islower() for word in words)
 
 
 def is_first_name(text: str) -> bool:
     """Whether the text is a first name (or two)."""
     words = person_words(text)
-    return 0 < len(words) <= 2 and all(word in first_names() for word in words)
+    return 0 < len(words) <= 2 and _is_written_as_name(text) and all(word in first_names() for word in words)
 
 
 def is_last_name(text: str) -> bool:
     """Whether the text is a last name (or two)."""
     words = person_words(text)
-    return 0 < len(words) <= 3 and all(word in last_names() for word in words)
+    return 0 < len(words) <= 3 and _is_written_as_name(text) and all(word in last_names() for word in words)
+
+
+_RUNS_OF_LETTERS: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
+_SHORTEST_WITHIN: Final = 3
+
+
+def names_somebody(text: str) -> bool:
+    """Whether a first and a last name stand beside each other in a longer text, with capital letters as names have, or
+    in what is written without spaces, such as the name of a file or of a user."""
+    is_one_word = " " not in text
+    found = list(_RUNS_OF_LETTERS.finditer(text))
+    first, last = first_names(), last_names()
+    for one, other in pairwise(found):
+        if other.start() - one.end() > 1 or min(len(one[0]), len(other[0])) < _SHORTEST_WITHIN:
+            continue
+        if not is_one_word and not (one[0].istitle() and other[0].istitle()):
+            continue
+        a, b = _folded(one[0]), _folded(other[0])
+        if (a in first and b in last) or (a in last and b in first):
+            return True
+    return False
 
 
 def is_city(text: str) -> bool:

@@ -1,10 +1,10 @@
-"""Domains for columns that are joined by their values alone: an address in ``messages`` and in ``guests``."""
+"""Columns that are joined by their values alone, an address in ``messages`` and in ``guests``: one mask, one domain."""
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from capture.model import Catalog, ColumnName
 from transform.domains import unite
 from transform.masks.base import MASKS, TEXT, Uniqueness
 from transform.rules import KEEP, TODO, ColumnRule, DomainRule, Rules
-from transform.suggest.choice import Written
+from transform.suggest.choice import Written, stands
 from transform.suggest.overlaps import Group, Overlaps
 from transform.suggest.writing import Suggestion
 
@@ -30,6 +30,39 @@ class JoinedDomain:
         found = (self.group.columns.get(column) for column in self.rule.columns)
         shares = (f"{counts[0]}/{counts[1]}" if counts is not None else "declared" for counts in found)
         return f"values in common: {', '.join(shares)}"
+
+
+def follow(
+    found: Mapping[ColumnName, Suggestion],
+    kept: Iterable[ColumnName],
+    catalog: Catalog,
+    known: Rules,
+    unique: set[ColumnName],
+    overlaps: Overlaps,
+) -> dict[ColumnName, Suggestion]:
+    """The same suggestions, but that columns of ``kept`` take over the mask of a column whose values they hold: what is
+    hidden there would be seen here, and would not join."""
+    united = unite(known, catalog)
+    masks = {column: ColumnRule.model_validate(suggestion.rule) for column, suggestion in found.items()}
+    masked = [column for column, rule in masks.items() if joins(catalog, column, rule)]
+    result = dict(found)
+    for column, (other, common, count) in overlaps.held_by(kept, masked).items():
+        rule, domain = found[other].rule, united[column]
+        if stands(rule, domain, catalog, unique):
+            better = Suggestion(rule, f"values of {other}: {common}/{count}", found[other].others)
+            result |= {each: better for each in domain.columns if each in found and found[each].rule == KEEP}
+    return result
+
+
+def joins(catalog: Catalog, column: ColumnName, rule: ColumnRule) -> bool:
+    """Whether values that this rule masked are the same wherever they come from, and differ where they differed."""
+    shape = catalog.tables[column.table].column(column.column)
+    if rule.mask in {KEEP, TODO} or shape.is_array or shape.base_type not in {*TEXT, "uuid"}:
+        return False
+    kind = MASKS[rule.mask]
+    if "group" in kind.params.model_fields:
+        return False  # to agree with the rest of its address matters more
+    return kind.uniqueness(kind.params.model_validate(rule.params), shape) is not Uniqueness.LOSSY
 
 
 class Joined:
@@ -71,20 +104,11 @@ class Joined:
         columns: dict[str, list[ColumnName]] = defaultdict(list)
         for column, suggestion in self._found.items():
             rule = ColumnRule.model_validate(suggestion.rule)
-            if str(column) == united[column].name and self._joins(column, rule):
+            if str(column) == united[column].name and joins(self._catalog, column, rule):
                 columns[rule.identity].append(column)
         for domain in self._known.domains.values():
             columns[domain.identity] += [column for column in domain.columns if column in united]
         return columns
-
-    def _joins(self, column: ColumnName, rule: ColumnRule) -> bool:
-        shape = self._catalog.tables[column.table].column(column.column)
-        if rule.mask in {KEEP, TODO} or shape.is_array or shape.base_type not in {*TEXT, "uuid"}:
-            return False
-        kind = MASKS[rule.mask]
-        if "group" in kind.params.model_fields:
-            return False  # to agree with the rest of its address matters more
-        return kind.uniqueness(kind.params.model_validate(rule.params), shape) is not Uniqueness.LOSSY
 
     def _name(self, rule: DomainRule, domains: Mapping[str, JoinedDomain]) -> str:
         word = rule.mask.rpartition(".")[2]

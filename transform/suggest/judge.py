@@ -87,12 +87,20 @@ _OF_THINGS: Final = frozenset({Category.PICTURE, Category.URL})
 # What is found in a text is said of it, whatever it is.
 _TEXTS: Final = frozenset({Category.FREE_TEXT, Category.DESCRIPTION})
 _SHORT_CODE: Final = 10
+# Shares of values: that hold what tells of people, that may be names, in which somebody's full name stands.
+_OFTEN: Final = 0.05
+_LIKE_PEOPLE: Final = 0.1
+_LIKE_FULL_NAMES: Final = 0.3
+_NAMING: Final = 0.1
 _RANDOM_NAMES: Final = frozenset(
     "checksum sha hash digest etag fingerprint git uuid guid rowguid revision embedding version".split()
 )
+_NUMBER_ENDS: Final = (("id",), ("no",), ("nr",), ("num",), ("number",))
 _ID_ENDS: Final = (("id",), ("uuid",), ("guid",), ("code",), ("key",))
 # A date, also as a time at midnight has it.
 _DATE: Final = re.compile(r"(\d{4})-\d\d-\d\d(?: 00:00:00(?:[+-]\d\d(?::\d\d)*)?)?")
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
+_SHORTEST_NUMBER: Final = 5
 _BIRTH_SPREAD_YEARS: Final = 30
 _DATED_THINGS: Final = frozenset("release released founded published built made issue publication year".split())
 
@@ -103,6 +111,7 @@ def judge_text(name: str, profile: Profile, setting: Setting, category: Category
         _by_values(name, profile, setting, category)
         or _by_name(profile, setting, category)
         or _by_hits(profile)
+        or _by_role(profile, setting, category)
         or _unmarked(name, profile, setting, category)
     )
 
@@ -113,7 +122,7 @@ def evidence(profile: Profile, category: Category | None = None) -> str:
     for hits in profile.hits:
         if not hits.by_chance and category in {None, hits.detector.category}:
             shown[hits.detector.what] = shown.get(hits.detector.what, 0) + hits.count
-    return ", ".join(f"{what}: {count}/{profile.total}" for what, count in shown.items())
+    return ", ".join(f"{what}: {profile.out_of_all(count)}" for what, count in shown.items())
 
 
 def _by_values(name: str, profile: Profile, setting: Setting, category: Category | None) -> Verdict | None:
@@ -174,6 +183,8 @@ def _by_dictionary(profile: Profile, setting: Setting, category: Category | None
     for known in _NAMES:
         if profile.names[known] >= MOST and (known is Category.FULL_NAME or not profile.is_few):
             return Verdict(known, f"{known}: {profile.names[known]:.0%}")
+    if not setting.of_things and profile.like_full_names >= MOST and profile.names[_NAMES[0]] >= _LIKE_FULL_NAMES:
+        return Verdict(Category.FULL_NAME, f"like {Category.FULL_NAME}s: {profile.like_full_names:.0%}")
     if setting.personal and category is None and max(profile.names[known] for known in _NAMES) >= MOST:
         # As few as towns or ships that are called so, or the people whom customers are looked after by.
         return Verdict(Call.TODO, f"{profile}, like people's names")
@@ -185,12 +196,14 @@ def _by_dictionary(profile: Profile, setting: Setting, category: Category | None
 def _by_name(profile: Profile, setting: Setting, category: Category | None) -> Verdict | None:
     why = evidence(profile, None if category in _TEXTS else category) or f"name: {category}"
     match category:
-        case None | Category.NAME | Category.PLAIN | Category.CODE:
+        case None | Category.NAME | Category.PLAIN | Category.CODE | Category.PERSON:
             return None
         case Category.DESCRIPTION:
             if setting.of_things and not setting.personal and not telling_hits(profile):
                 return _about_things(profile, "it describes a thing")
             return Verdict(Category.FREE_TEXT, why)
+        case Category.SENSITIVE | Category.GENDER if setting.of_things and not setting.personal and not setting.is_key:
+            return None  # the catalogue of what people may have
         case _ if category in TELLING:
             return Verdict(category, why)
         case Category.REGION if profile.is_few or not setting.personal:
@@ -211,6 +224,8 @@ def _by_name(profile: Profile, setting: Setting, category: Category | None) -> V
 
 def _about_things(profile: Profile, why: str) -> Verdict:
     """Texts that are kept unless somebody is named in them."""
+    if profile.naming >= _NAMING:
+        return Verdict(Category.FREE_TEXT, f"full names inside: {profile.naming:.0%}")
     people = people_in(profile.counts)
     return Verdict(Category.FREE_TEXT, f"people in texts: {people}") if people else Verdict(Call.KEEP, why)
 
@@ -228,13 +243,28 @@ def telling_hits(profile: Profile) -> list[Hits]:
 
 
 def _by_hits(profile: Profile) -> Verdict | None:
-    """One hit is enough to ask; a text that holds some is masked as a text."""
+    """One hit is enough to ask; what holds some all along is hidden, a text as a text."""
     flagged = telling_hits(profile)
     if not flagged:
         return None
     if profile.sentences * 2 > profile.total:
         return Verdict(Category.FREE_TEXT, evidence(profile))
-    return Verdict(Call.TODO, evidence(profile))
+    often = sum(hits.count for hits in flagged) >= max(_OFTEN * profile.total, 2)
+    return Verdict(Call.SAFE if often else Call.TODO, evidence(profile))
+
+
+def _by_role(profile: Profile, setting: Setting, category: Category | None) -> Verdict | None:
+    """Somebody, as the name says (``driver``, ``booked_by``): by name, by login or by initials. A word for people may
+    also stand before kinds of them."""
+    if category is not Category.PERSON or not profile.total or profile.numbers + profile.random >= MOST:
+        return None
+    best = max(_NAMES, key=profile.names.__getitem__)
+    if profile.is_few and not setting.personal and profile.names[best] < _LIKE_PEOPLE:
+        return None
+    spaced = sum(times for text, times in profile.counts.items() if " " in text)
+    if profile.names[best] < MOST:
+        best = Category.FULL_NAME if spaced * 2 > profile.total else Category.USERNAME
+    return Verdict(best, f"name: {category}")
 
 
 def _unmarked(name: str, profile: Profile, setting: Setting, category: Category | None) -> Verdict:
@@ -247,10 +277,9 @@ def _unmarked(name: str, profile: Profile, setting: Setting, category: Category 
         return Verdict(profile.tells, f"words of people: {profile.distinct} distinct")
     if profile.is_few:
         return Verdict(Call.KEEP, str(profile))
-    if profile.sentences * 2 > profile.total:
-        if setting.of_things and not setting.personal:
-            return _about_things(profile, f"sentences about things: {profile.sentences}/{profile.total}")
-        return Verdict(Category.FREE_TEXT, f"sentences: {profile.sentences}/{profile.total}")
+    told = _by_texts(profile, setting)
+    if told is not None:
+        return told
     if category is Category.PLAIN and not (setting.of_people and profile.tells_apart):
         return Verdict(Call.KEEP, str(profile))
     if all(map(_DATE.fullmatch, profile.counts)):
@@ -258,19 +287,45 @@ def _unmarked(name: str, profile: Profile, setting: Setting, category: Category 
     unexplained = category is None and not setting.is_key and not setting.of_things and profile.tells_apart
     if unexplained and profile.long_numbers >= MOST:
         return Verdict(Call.SAFE, f"long numbers: {profile.long_numbers:.0%}")
+    if setting.is_key and setting.of_people and _is_number_of_people(name, profile, setting):
+        return Verdict(Call.SAFE, f"{profile}, a key of people")
     of_one = setting.of_people or (setting.about_people and category is None and profile.tells_apart)
     if profile.numbers + profile.codes >= 0.9 and (not of_one or setting.is_key):
         return Verdict(Call.KEEP, f"codes: {profile.distinct} distinct in {profile.total}")
     if setting.is_key and (setting.max_length or _SHORT_CODE + 1) <= _SHORT_CODE:
         return Verdict(Call.KEEP, f"a key of {setting.max_length} characters")
-    like_people = max(profile.names[_NAMES[0]], profile.names[_NAMES[1]], profile.names[_NAMES[2]])
+    like_people = max(profile.names[known] for known in _NAMES)
     if setting.of_people:
         return Verdict(Call.SAFE, f"{profile}, in a table of people")
-    if like_people >= 0.1 and not setting.of_things:
+    if like_people >= _LIKE_PEOPLE and not setting.of_things:
         return Verdict(Call.TODO, f"like people's names: {like_people:.0%}")
     if setting.of_things or category in {Category.NAME, Category.PLAIN}:
         return Verdict(Call.KEEP, f"{profile}, of things")
     return Verdict(Call.SAFE if setting.about_people else Call.TODO, str(profile))
+
+
+def _by_texts(profile: Profile, setting: Setting) -> Verdict | None:
+    """Running text, and anything in which people's full names stand."""
+    is_text = profile.sentences * 2 > profile.total
+    # Things may be called after people.
+    if profile.naming >= (_NAMING if is_text or setting.personal or not setting.of_things else MOST):
+        return Verdict(Category.FREE_TEXT if is_text else Call.SAFE, f"full names inside: {profile.naming:.0%}")
+    if not is_text:
+        return None
+    if setting.of_things and not setting.personal:
+        return _about_things(profile, f"sentences about things: {profile.sentences}/{profile.total}")
+    return Verdict(Category.FREE_TEXT, f"sentences: {profile.sentences}/{profile.total}")
+
+
+def _is_number_of_people(name: str, profile: Profile, setting: Setting) -> bool:
+    """Whether people are known by such a key outside of the database, too: not what a machine made, or a short code."""
+    if tokens(name)[-1:] not in _NUMBER_ENDS or (setting.max_length or _SHORT_CODE + 1) <= _SHORT_CODE:
+        return False
+    numbers = (
+        times for text, times in profile.counts.items() if len(text) > _SHORTEST_NUMBER and re.search(r"\d", text)
+    )
+    made = (times for text, times in profile.counts.items() if _UUID.fullmatch(text))
+    return sum(numbers) * 2 > profile.total > sum(made) * 2
 
 
 def _unseen(name: str, profile: Profile, setting: Setting, category: Category | None) -> Verdict:

@@ -19,11 +19,14 @@ from transform.suggest.terms import (
     HEADS,
     IN_FULL,
     NAMED_THINGS,
+    NAMES,
     NUMBERED,
     NUMBERS,
+    OF_TOOLS,
     PARTS,
     PEOPLE,
     POINTERS,
+    ROLES,
     TERMS,
     THINGS,
 )
@@ -50,7 +53,19 @@ def tokens(name: str) -> tuple[str, ...]:
     plain = unicodedata.normalize("NFKD", name.translate(_WITHOUT_STROKE))
     plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
     words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", plain)]
-    return tuple(IN_FULL.get(part, part) for word in words for part in _apart(word))
+    return tuple(_in_full(part) for word in words for part in _apart(word))
+
+
+def _in_full(word: str) -> str:
+    """What old systems shortened: by a list of such words, or by the consonants that are left (``hldr``)."""
+    known = IN_FULL.get(word)
+    if known is None and len(word) >= _SHORTEST_SKELETON and word not in _WORDS and _skeleton(word) == word:
+        known = _SKELETONS.get(word)
+    return known or word
+
+
+def _skeleton(word: str) -> str:
+    return word[0] + re.sub(r"[aeiou]", "", word[1:])
 
 
 def _apart(word: str) -> tuple[str, ...]:
@@ -72,6 +87,7 @@ def _apart(word: str) -> tuple[str, ...]:
 
 
 _SHORTEST_JOINED: Final = 7
+_SHORTEST_SKELETON: Final = 4
 _WORDS: Final = (
     frozenset(part for term in _CATEGORY_OF for part in term.split("_") if len(part) > 2)
     | ABOUT
@@ -80,8 +96,23 @@ _WORDS: Final = (
     | THINGS
     | NAMED_THINGS
     | FILLING
+    | ROLES
     | {"pay"}
 ) - {"ort", "str", "nom", "rue", "long", "cell", "pin", "pan", "pass", "kin", "age", "alter", "iq", "tel", "all"}
+
+
+_SOMEBODY: Final = PEOPLE | ROLES
+
+
+def _skeletons() -> dict[str, str]:
+    """The words that one skeleton alone stands for."""
+    found: dict[str, set[str]] = {}
+    for word in _WORDS:
+        found.setdefault(_skeleton(word), set()).add(word)
+    return {skeleton: min(words) for skeleton, words in found.items() if len(words) == 1 and skeleton not in words}
+
+
+_SKELETONS: Final = _skeletons()
 
 
 @lru_cache(maxsize=8192)
@@ -89,6 +120,27 @@ def by_name(name: str, among: frozenset[Category] | None = None) -> Category | N
     """What a column of that name seems to hold; ``among`` are the categories that its type can hold, if not all: the
     date in holder_birth_date is no holder."""
     words = list(tokens(name))
+    found = _by_terms(words, among)
+    # A number is somebody's, a date too, but it is not the person.
+    if among is not None:
+        return found
+    own = [word for word in words if not word.isdigit()]
+    if own and own[-1] in NAMES and found in {None, Category.NAME, *NUMBERED} and _are_of_somebody(own[:-1], found):
+        return Category.FULL_NAME
+    is_doer = len(own) > 1 and own[-1] == "by" and own[-2] not in _NO_DOING
+    return Category.PERSON if found is None and (is_doer or (own and own[-1] in ROLES)) else found
+
+
+# Whoever does these is nobody: sort_by names a column.
+_NO_DOING: Final = frozenset("sort order group sorted ordered grouped filter powered".split())
+
+
+def _are_of_somebody(words: Sequence[str], found: Category | None) -> bool:
+    """Whether these words stand for somebody, so that the name that follows is theirs; or for a number's holder."""
+    return found in NUMBERED or any(_is_among(word, _SOMEBODY) for word in words)
+
+
+def _by_terms(words: list[str], among: frozenset[Category] | None) -> Category | None:
     if len(words) > 1 and words[-1] == "name" and words[-2] in NAMED_THINGS:
         return Category.PLAIN
     if len(words) > 1 and words[-1] in ABOUT and "_".join(words[-2:]) not in _CATEGORY_OF:
@@ -140,21 +192,21 @@ def _look_up(
 
 def _is_among(word: str, known: frozenset[str]) -> bool:
     singular = word.removesuffix("ies") + "y" if word.endswith("ies") else word.removesuffix("s")
-    return word in known or singular in known
+    return word in known or singular in known or word.removesuffix("es") in known
 
 
 def lists_people(table: str) -> bool:
     """Whether a table of that name seems to list people, or to say something about each."""
     words = tokens(table)
-    return any(_is_among(word, PEOPLE) for word in words) and not lists_things(table)
+    return any(_is_among(word, _SOMEBODY) for word in words) and not lists_things(table)
 
 
 def lists_things(table: str) -> bool:
     """Whether a table of that name seems to list things."""
     words = tokens(table)
-    if not words:
-        return False
+    if not words or table.lower() in OF_TOOLS:
+        return bool(words)
     # roles of users are things, users of a role are not
     return _is_among(words[-1], THINGS) or (
-        any(_is_among(word, THINGS) for word in words) and not any(_is_among(word, PEOPLE) for word in words)
+        any(_is_among(word, THINGS) for word in words) and not any(_is_among(word, _SOMEBODY) for word in words)
     )

@@ -16,6 +16,8 @@ from capture.model import ColumnName
 
 # Fewer values in common may be chance: what forms are filled in with, or a tester's own address.
 _ENOUGH: Final = 3
+# So many different values are no states and kinds, which many columns have in common.
+_MANY: Final = 26
 # Shorter ones are codes and flags.
 _SHORTEST: Final = 5
 
@@ -40,6 +42,27 @@ class Overlaps:
         if len(digests) >= _ENOUGH:
             self._digests[column] = np.unique(np.array(digests, np.int64))
 
+    def held_by(
+        self, columns: Iterable[ColumnName], others: Iterable[ColumnName]
+    ) -> dict[ColumnName, tuple[ColumnName, int, int]]:
+        """By column that has many different values, most of which one of the others has: which one, how many of them,
+        and how many there are."""
+        known = [other for other in others if other in self._digests]
+        if not known:
+            return {}
+        of_any = np.concatenate([self._digests[other] for other in known])
+        found: dict[ColumnName, tuple[ColumnName, int, int]] = {}
+        for column in columns:
+            own = self._digests.get(column)
+            # Most columns have none of them, which one look shows.
+            if own is None or len(own) < _MANY or not _is_most(int(np.isin(own, of_any).sum()), own):
+                continue
+            common = {other: int(np.isin(own, self._digests[other]).sum()) for other in known}
+            best = max(common, key=common.__getitem__)
+            if _is_most(common[best], own):
+                found[column] = (best, common[best], len(own))
+        return found
+
     def groups(self, columns: Sequence[ColumnName]) -> list[Group]:
         """Which of the columns share values with others of them; a column is in one group at the most."""
         asked = [column for column in columns if column in self._digests]
@@ -56,6 +79,10 @@ class Overlaps:
         common = values[times > 1]
         counts = ((int(np.isin(digests, common).sum()), len(digests)) for digests in own)
         return Group(dict(zip((asked[place] for place in places), counts, strict=True)))
+
+
+def _is_most(count: int, own: npt.NDArray[np.int64]) -> bool:
+    return count * 2 > len(own)
 
 
 def _united(digests: npt.NDArray[np.int64], owners: npt.NDArray[np.int64], count: int) -> list[list[int]]:

@@ -23,6 +23,12 @@ _LONGEST_LOOKED_AT: Final = 2_000
 _SENTENCE_SPACES: Final = 4
 _SENTENCE_LENGTH: Final = 40
 _CODE: Final = re.compile(r"\S*\d\S*|[A-Z]{1,6}|[a-z0-9]+(?:[-_./:][a-z0-9]+)+|[\w.-]*[/_][\w./-]*")
+# What is filled in where there is no value.
+_BLANKS: Final = frozenset(
+    """- -- --- . .. ... ? ?? ??? / * 0 00 x xx xxx n/a na n.a. n.a n.v. none null nil nan unknown unk undefined tbd tba
+    unbekannt k.a. keine entfällt inconnu n.c. nc s/n s/d sin desconocido desconhecido ninguno nenhum onbekend okänd
+    ukendt sconosciuto brak bilinmiyor yok neznamy 不明 なし""".split()
+)
 _NAMES: Final[tuple[tuple[Category, Callable[[str], bool]], ...]] = (
     (Category.FULL_NAME, dictionaries.is_full_name),
     (Category.FIRST_NAME, dictionaries.is_first_name),
@@ -33,16 +39,21 @@ _NAMES: Final[tuple[tuple[Category, Callable[[str], bool]], ...]] = (
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """Counts over values (text format, no NULLs). ``sampled`` is false where nobody could look."""
+    """Counts over values (text format, no NULLs), without the ``blanks``, which are filled in for a value. ``sampled``
+    is false where nobody could look."""
 
     counts: Counter[str]
     sampled: bool = True
+    blanks: int = 0
 
     @classmethod
     def of(cls, values: Iterable[bytes] | None) -> Profile:
-        """The profile of a column's values; None: they were not sampled."""
-        texts = (value[:_LONGEST_LOOKED_AT].decode("utf-8", "replace").rstrip(" ") for value in values or () if value)
-        return cls(Counter(texts), values is not None)
+        """The profile of a column's values; None: they were not sampled. What is filled in for a value counts where
+        there is nothing else."""
+        texts = (value[:_LONGEST_LOOKED_AT].decode("utf-8", "replace").strip() for value in values or () if value)
+        filled = Counter(text for text in texts if text)
+        told = Counter({text: times for text, times in filled.items() if text.lower() not in _BLANKS})
+        return cls(told or filled, values is not None, filled.total() - (told or filled).total())
 
     def __repr__(self) -> str:
         return f"Profile({self.distinct} distinct in {self.total})"
@@ -78,6 +89,16 @@ class Profile:
     def names(self) -> dict[Category, float]:
         """Shares of values that the dictionaries know."""
         return {category: self._share(test) for category, test in _NAMES}
+
+    @cached_property
+    def like_full_names(self) -> float:
+        """The share of values that are written as full names are, and of which the dictionaries know a part."""
+        return self._share(dictionaries.is_like_full_name)
+
+    @cached_property
+    def naming(self) -> float:
+        """The share of values in which somebody's full name stands."""
+        return self._share(dictionaries.names_somebody)
 
     @cached_property
     def sentences(self) -> int:
@@ -116,6 +137,10 @@ class Profile:
 
     def _share(self, test: Callable[[str], bool]) -> float:
         return self._count(test) / self.total if self.total else 0.0
+
+    def out_of_all(self, count: int) -> str:
+        """That many of the values, blanks too."""
+        return f"{count}/{self.total + self.blanks}"
 
     def __str__(self) -> str:
         """The evidence when nothing else is: counts alone."""
