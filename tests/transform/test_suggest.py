@@ -167,6 +167,10 @@ MANY = range(1000)
         ([b"red", b"green"] * 500, "keep"),
         ([b"word%d" % number for number in MANY], "text.scramble"),
         ([b"word%d" % number for number in MANY] + [b"anna@hotel.example"], "todo"),
+        (
+            [b"word%d" % number for number in MANY] + [b"anna%d@hotel.example" % number for number in MANY],
+            "text.scramble",
+        ),
         ([b"red"] * 999 + [b"GB82WEST12345698765432"], "todo"),
         ([b"a guest who was %d times late for breakfast" % number for number in MANY], "text.lorem"),
     ],
@@ -195,6 +199,37 @@ def test_values_tell_people_apart_in_a_table_of_people(
 ) -> None:
     """Digests of what is personal, dates of birth without a time of day, who is whose, a code of one's own."""
     assert rule_for(tmp_path, shape, values).mask == mask
+
+
+@pytest.mark.parametrize(
+    ("shape", "values", "mask"),
+    [
+        ("driver text", [b"Xq Zv", b"Qz Vx", b"Vv Qq"] * 99, "keep"),
+        ("driver text", [b"Xq%c Z%c" % (65 + number % 26, 65 + number % 17) for number in MANY], "name.full"),
+        ("checked_by text", [b"%c%c" % (65 + number % 26, 65 + number % 17) for number in MANY], "username"),
+        ("checked_by text", [b"%d" % number for number in MANY], "keep"),
+        ("x text", [b"CV_anna_keller_%d.pdf" % number for number in MANY], "text.scramble"),
+        ("full_name text", [b"Plan %d" % number for number in MANY], "keep"),
+    ],
+)
+def test_people_are_found_in_tables_of_things(tmp_path: Path, shape: str, values: list[bytes], mask: str) -> None:
+    """A column that is called what people are holds them, unless its values are few and no names, or references."""
+    assert rule_for(tmp_path, shape, values, named="public.routes").mask == mask
+
+
+@pytest.mark.parametrize(
+    ("shape", "values", "mask"),
+    [
+        ("anno_n int4", [b"%d" % (1930 + number % 80) for number in MANY], "number.noise"),
+        ("saison int4", [b"%d" % (2010 + number % 15) for number in MANY], "keep"),
+        ("qz_no text pk", [b"K%06d" % number for number in MANY], "text.scramble"),
+        ("qz_no varchar(5) pk", [b"K%04d" % number for number in MANY], "keep"),
+        ("id text pk", [b"%08x-0000-4000-8000-%012x" % (number, number) for number in MANY], "keep"),
+    ],
+)
+def test_what_people_are_known_by_is_hidden(tmp_path: Path, shape: str, values: list[bytes], mask: str) -> None:
+    """Years that span generations, and numbers though they be keys; not what a machine made."""
+    assert rule_for(tmp_path, shape, values, named="public.guests").mask == mask
 
 
 def test_codes_of_rows_about_people_are_hidden(tmp_path: Path) -> None:
@@ -479,10 +514,20 @@ def test_every_proposal_passes_its_check(columns: dict[str, tuple[str, str]], pa
         ("nr_dowodu", Category.PERSONAL_NUMBER),
         ("deviceName", Category.USERNAME),
         ("created_by", Category.USERNAME),
-        ("uploaded_by", Category.USERNAME),
+        ("uploaded_by", Category.PERSON),
         ("pin_tries", Category.PLAIN),
         ("doc_number", Category.PERSONAL_NUMBER),
         ("dokumentnummer", Category.PERSONAL_NUMBER),
+        ("moved_by", Category.PERSON),
+        ("sort_by", None),
+        ("busDriver", Category.PERSON),
+        ("Sachbearbeiter_2", Category.PERSON),
+        ("driver_version", Category.PLAIN),
+        ("PRSCRBR", Category.PERSON),
+        ("CLMNT_NM", Category.FULL_NAME),
+        ("badge_name", Category.FULL_NAME),
+        ("trainee_naam", Category.FULL_NAME),
+        ("string_nm", Category.NAME),
         ("phone_type", Category.PLAIN),
         ("zzz", None),
         ("", None),
@@ -559,3 +604,7 @@ def test_words_are_told_apart() -> None:
     assert not lists_people("rooms")
     assert not lists_people("customer_types")
     assert lists_things("customer_types")
+    assert lists_people("trabajadores")
+    assert lists_things("ar_internal_metadata")
+    assert by_name("held_by", frozenset({Category.BIRTH})) is None
+    assert tokens("HLDR_MSTR") == ("holder", "master")

@@ -163,3 +163,32 @@ def test_groups_are_what_shares_three_values(columns: list[set[bytes]]) -> None:
         for name, (common, total) in group.columns.items():
             others = set().union(*(values for other, values in members.items() if other != name))
             assert (common, total) == (len(members[name] & others), len(members[name]))
+
+
+@pytest.mark.parametrize("decided", [False, True])
+def test_what_holds_values_of_a_masked_column_is_masked_like_it(tmp_path: Path, decided: bool) -> None:
+    """Whatever it is called; what has few of them, or holds them in a list of things, stays."""
+    numbers = [b"MRN%05d" % number for number in range(100)]
+    others = [b"ZZ-%05d" % number for number in range(70)]
+    of = catalog(
+        table("public.patients", "id int8 pk", "mrn text"),
+        table("public.visits", "id int8 pk", "subj text", "lot text"),
+        table("public.devices", "id int8 pk", "serial_code text"),
+    )
+    values = {
+        "public.patients.mrn": numbers,
+        "public.visits.subj": numbers[:40] + others[:20],
+        "public.visits.lot": numbers[:40] + others,
+        "public.devices.serial_code": numbers,
+    }
+    path = tmp_path / "before.yaml"
+    path.write_text("version: 1\ntables: {public.patients: {columns: {mrn: text.scramble}}}\n")
+    rules, text = proposed(tmp_path, of, values, load_rules(path) if decided else None)
+    masked = rules.tables[TableName("public", "visits")].columns
+    assert masked["subj"].mask == ("text.scramble" if decided else "id.national")
+    assert masked["lot"].mask == "keep"
+    assert rules.tables[TableName("public", "devices")].columns["serial_code"].mask == "keep"
+    assert "# values of public.patients.mrn: 40/60" in text
+    assert [str(column) for one in rules.domains.values() for column in one.columns] == (
+        [] if decided else ["public.patients.mrn", "public.visits.subj"]
+    )

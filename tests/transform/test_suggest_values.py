@@ -17,7 +17,7 @@ from transform.masks.document_keys import DocumentKeys
 from transform.suggest import free_text, suggest
 from transform.suggest.category import Category
 from transform.suggest.detectors import detect, looks_random
-from transform.suggest.dictionaries import is_full_name, tells
+from transform.suggest.dictionaries import is_full_name, is_like_full_name, names_somebody, tells
 from transform.suggest.judge import Setting
 from transform.suggest.leaves import judge_document, judge_hstore
 from transform.suggest.profile import Profile
@@ -75,7 +75,12 @@ def test_chance_is_no_evidence() -> None:
 def test_names_and_secrets_are_told_from_words() -> None:
     """Both a first and a last name make a person, whatever stands around them; a thing's name does not."""
     assert all(map(is_full_name, ["Anna Keller", "Dr. Anna Keller", "KELLER, Anna", "Anna-Maria Keller"]))
-    assert not any(map(is_full_name, ["Sturdy Kettle", "Anna", "anna keller runs", ""]))
+    assert all(map(is_full_name, ["anna keller", "KELLER/ANNA MR", "Anna & Peter Keller", "山田太郎"]))
+    assert is_like_full_name("Chidi Okonkwo")
+    assert not any(map(is_like_full_name, ["Okonkwo", "a long okonkwo", "Xq Zv"]))
+    assert not any(map(is_full_name, ["Sturdy Kettle", "Anna", "anna keller runs", "山", ""]))
+    assert all(map(names_somebody, ["cv-anna-keller.pdf", "anna.keller", "We met Anna Keller at noon"]))
+    assert not any(map(names_somebody, ["we will mark it", "Anna met Keller", "scan_0042.pdf", "an.li", ""]))
     assert looks_random("q8ZrT2mKx9LwPv4nB7cY1sDf")
     assert not any(map(looks_random, ["a-quite-long-slug-of-an-article", "Donaudampfschifffahrt", "2024-01-31T10:00"]))
 
@@ -229,12 +234,21 @@ def test_places_on_a_map_are_never_named() -> None:
         ("A+ A A- B+ B", None),
         ("gay straight bi", Category.SENSITIVE),
         ("white black red", None),
+        ("type\u00a02\u00a0diabetes major\u00a0depression flu", Category.SENSITIVE),
         ("", None),
     ],
 )
 def test_few_words_tell_of_people(values: str, category: Category | None) -> None:
     """Words for what somebody is are known in several languages; sizes, rooms, grades and colours are none."""
     assert tells([value.replace("\u00a0", " ") for value in values.split(" ")]) is category
+
+
+def test_what_is_filled_in_for_a_value_hides_no_others() -> None:
+    """Blanks, dashes and words for nothing count in the evidence alone, unless there is nothing else."""
+    profile = Profile.of([b" m", b"F ", b"n/a", b"-", b"unknown", b"   ", b"M", b"f"] * 40)
+    assert profile.tells is Category.GENDER
+    assert profile.out_of_all(1) == "1/280"
+    assert Profile.of([b"none", b"-"]).distinct == 2
 
 
 def test_odd_names_hide_no_telling_words() -> None:

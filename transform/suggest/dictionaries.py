@@ -191,10 +191,18 @@ _TELLING: Final = tuple(
         amarela indigena""",
         """heterosexual homosexual bisexual gay lesbian straight hetero homo bi heterosexuell homosexuell bisexuell
         lesbisch schwul""",
-        """diabetes asthma hypertension cancer hiv aids epilepsy depression anxiety pregnant pregnancy arthritis copd
-        dementia migraine obesity stroke penicillin latex peanuts nuts gluten lactose pollen asthme diabete depression
-        krebs epilepsie bluthochdruck cancro diabete asma cancer epilepsia hipertension""",
     )
+)
+# Words for what somebody suffers from or does not bear, alone or within what is said of it.
+_AILMENTS: Final = frozenset(
+    """diabetes asthma hypertension cancer hiv aids epilepsy depression anxiety pregnant pregnancy arthritis copd
+    dementia migraine obesity stroke penicillin latex peanuts nuts gluten lactose pollen asthme diabete krebs
+    epilepsie bluthochdruck cancro asma epilepsia hipertension schizophrenia bipolar psoriasis eczema hepatitis
+    tuberculosis pneumonia bronchitis fracture lymphoma leukemia carcinoma tumor anemia gastritis colitis crohn
+    parkinson alzheimer autism adhd sclerosis thrombosis infarction angina arrhythmia hypothyroidism
+    hyperthyroidism osteoporosis endometriosis sepsis lupus glaucoma insomnia covid influenza appendicitis
+    shellfish sulfa ibuprofen aspirin amoxicillin metformin rheuma migraene schlaganfall herzinfarkt
+    lungenentzuendung allergie anxiete grippe ansiedad fractura neumonia ansiedade fratura frattura polmonite""".split()
 )
 _BLOOD: Final = frozenset("a+ a- b+ b- ab+ ab- o+ o- 0+ 0- a b ab o 0".split())
 
@@ -205,7 +213,10 @@ def tells(values: Collection[str]) -> Category | None:
     words = {_folded(value).strip(" .").replace(" ", "-") for value in values} - {""}
     if words & _MEN and words & _WOMEN and words <= _MEN | _WOMEN | _NEITHER:
         return Category.GENDER
-    several = any(len(words & known) > 1 and len(words & known) * 2 > len(words) for known in _TELLING)
+    ailing = {word for word in words if _AILMENTS & set(word.split("-"))}
+    several = any(
+        len(known) > 1 and len(known) * 2 > len(words) for known in (ailing, *(words & each for each in _TELLING))
+    )
     # Grades at school are A+ and B-, too, but none is AB or O.
     words = {word.replace("-rh", "") for word in words}
     is_blood = words <= _BLOOD and bool(words & {"ab+", "ab-", "o+", "o-", "0+", "0-"})

@@ -43,13 +43,15 @@ def follow(
     """The same suggestions, but that columns of ``kept`` take over the mask of a column whose values they hold: what is
     hidden there would be seen here, and would not join."""
     united = unite(known, catalog)
-    masks = {column: ColumnRule.model_validate(suggestion.rule) for column, suggestion in found.items()}
+    masks = {column: rule for column in united if (rule := known.rule(column)) is not None}
+    masks |= {column: ColumnRule.model_validate(suggestion.rule) for column, suggestion in found.items()}
     masked = [column for column, rule in masks.items() if joins(catalog, column, rule)]
     result = dict(found)
     for column, (other, common, count) in overlaps.held_by(kept, masked).items():
-        rule, domain = found[other].rule, united[column]
-        if stands(rule, domain, catalog, unique):
-            better = Suggestion(rule, f"values of {other}: {common}/{count}", found[other].others)
+        written, domain = masks[other].written, united[column]
+        if stands(written, domain, catalog, unique):
+            others = found[other].others if other in found else ()
+            better = Suggestion(written, f"values of {other}: {common}/{count}", others)
             result |= {each: better for each in domain.columns if each in found and found[each].rule == KEEP}
     return result
 

@@ -95,12 +95,13 @@ _NAMING: Final = 0.1
 _RANDOM_NAMES: Final = frozenset(
     "checksum sha hash digest etag fingerprint git uuid guid rowguid revision embedding version".split()
 )
-_NUMBER_ENDS: Final = (("id",), ("no",), ("nr",), ("num",), ("number",))
+_NUMBERS: Final = frozenset("id no nr num number".split())
 _ID_ENDS: Final = (("id",), ("uuid",), ("guid",), ("code",), ("key",))
 # A date, also as a time at midnight has it.
 _DATE: Final = re.compile(r"(\d{4})-\d\d-\d\d(?: 00:00:00(?:[+-]\d\d(?::\d\d)*)?)?")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 _SHORTEST_NUMBER: Final = 5
+_YEAR: Final = re.compile(r"19\d\d|20[0-4]\d")
 _BIRTH_SPREAD_YEARS: Final = 30
 _DATED_THINGS: Final = frozenset("release released founded published built made issue publication year".split())
 
@@ -204,6 +205,8 @@ def _by_name(profile: Profile, setting: Setting, category: Category | None) -> V
             return Verdict(Category.FREE_TEXT, why)
         case Category.SENSITIVE | Category.GENDER if setting.of_things and not setting.personal and not setting.is_key:
             return None  # the catalogue of what people may have
+        case Category.FULL_NAME if setting.of_things and not setting.personal and _names_nobody(profile):
+            return None
         case _ if category in TELLING:
             return Verdict(category, why)
         case Category.REGION if profile.is_few or not setting.personal:
@@ -228,6 +231,11 @@ def _about_things(profile: Profile, why: str) -> Verdict:
         return Verdict(Category.FREE_TEXT, f"full names inside: {profile.naming:.0%}")
     people = people_in(profile.counts)
     return Verdict(Category.FREE_TEXT, f"people in texts: {people}") if people else Verdict(Call.KEEP, why)
+
+
+def _names_nobody(profile: Profile) -> bool:
+    """Whether the values are no people's names, as those of courses and plans: the dictionaries know some of any."""
+    return profile.total > 0 and max(profile.names[known] for known in _NAMES) < _LIKE_PEOPLE
 
 
 def _said_otherwise(profile: Profile, category: Category) -> bool:
@@ -319,7 +327,8 @@ def _by_texts(profile: Profile, setting: Setting) -> Verdict | None:
 
 def _is_number_of_people(name: str, profile: Profile, setting: Setting) -> bool:
     """Whether people are known by such a key outside of the database, too: not what a machine made, or a short code."""
-    if tokens(name)[-1:] not in _NUMBER_ENDS or (setting.max_length or _SHORT_CODE + 1) <= _SHORT_CODE:
+    words = tokens(name)
+    if not {words[0], words[-1]} & _NUMBERS or (setting.max_length or _SHORT_CODE + 1) <= _SHORT_CODE:
         return False
     numbers = (
         times for text, times in profile.counts.items() if len(text) > _SHORTEST_NUMBER and re.search(r"\d", text)
@@ -373,6 +382,8 @@ def judge_number(name: str, profile: Profile, setting: Setting, category: Catego
             found = classified(profile) if whole and profile.total else None
             if found in {Category.CARD, Category.PERSONAL_NUMBER} and profile.hits[0].count >= 0.9 * profile.total:
                 return Verdict(found, evidence(profile))
+            if whole and setting.of_people and category is None and all(map(_YEAR.fullmatch, profile.counts)):
+                return _by_years(profile, sorted(map(int, profile.counts.elements())))
             return Verdict(Call.KEEP)
 
 
@@ -381,10 +392,15 @@ def judge_date(name: str, profile: Profile, setting: Setting, category: Category
     if category is Category.BIRTH:
         return Verdict(Category.BIRTH, f"name: {category}")
     words = set(tokens(name))
-    if category not in {None, Category.PLAIN} or words & _DATED_THINGS or setting.of_things or profile.is_few:
+    if category not in {None, Category.PLAIN} or words & _DATED_THINGS or setting.of_things:
         return Verdict(Call.KEEP)
     years = sorted(int(match[1]) for text in profile.counts if (match := _DATE.fullmatch(text)))
-    if len(years) < profile.distinct or len(years) < _SHORT_CODE:
+    return Verdict(Call.KEEP) if len(years) < profile.distinct else _by_years(profile, years)
+
+
+def _by_years(profile: Profile, years: list[int]) -> Verdict:
+    """The years, in order, of people's births span generations."""
+    if profile.is_few or len(years) < _SHORT_CODE:
         return Verdict(Call.KEEP)
     low, high = years[len(years) // 20], years[-1 - len(years) // 20]
     if high - low >= _BIRTH_SPREAD_YEARS and low > 1880:

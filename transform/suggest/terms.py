@@ -180,9 +180,7 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         tiktok mastodon discord skype_name principal principal_name actor_username actor_name operator_id
         crt_user created_user create_user update_user upd_user crt_by upd_by ernam aenam last_user
         entered_user login_user loginname os_user db_user samaccountname insta insta_handle ig_handle
-        x_handle tg_handle nick_name gamertag imported_by uploaded_by submitted_by requested_by
-        processed_by handled_by opened_by closed_by sent_by cancelled_by canceled_by verified_by
-        checked_by booked_by recorded_by""",
+        x_handle tg_handle nick_name gamertag""",
     ),
     (
         Category.FULL_NAME,
@@ -273,7 +271,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
     ),
     (
         Category.SENSITIVE,
-        """religion religious confession konfession faith ethnicity ethnic ethnie race diagnosis diagnoses diagnose
+        """eye_color eye_colour hair_color hair_colour augenfarbe haarfarbe
+        religion religious confession konfession faith ethnicity ethnic ethnie race diagnosis diagnoses diagnose
         diagnostico disability disabilities disabled behinderung blood blood_type blutgruppe medication
         medications allergy allergies allergien alergias health medical sexual sexual_orientation
         orientation political criminal marital marital_status marriage family_status familienstand
@@ -322,7 +321,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
     (Category.URL, "url website homepage web_site webseite site_web linkedin_url link target_url profile_url"),
     (
         Category.INCOME,
-        """salary wage wages income net_worth credit_score gehalt lohn salario salaire bonus pay pay_rate
+        """oklad dizimo tithe zarplata
+        salary wage wages income net_worth credit_score gehalt lohn salario salaire bonus pay pay_rate
         hourly_rate compensation overdraft balance saldo kontostand solde iq debt commission
         commission_pct sueldo sueldo_bruto sueldo_neto einkommen nettoeinkommen bruttoeinkommen
         nettogehalt bruttogehalt jahresgehalt monatsgehalt verguetung renda revenu revenus revenu_fiscal
@@ -456,6 +456,9 @@ IN_FULL: Final = {
     "bth": "birth",
     "sx": "sex",
     "bld": "blood",
+    "hgt": "height",
+    "wgt": "weight",
+    "clr": "color",
     "dt": "date",
     "dte": "date",
     "cd": "code",
