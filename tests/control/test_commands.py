@@ -27,7 +27,7 @@ def production(server18: Server, make_database: Callable[..., Database]) -> Iter
     database.execute(
         "CREATE TABLE guests (id int PRIMARY KEY, email text UNIQUE, full_name text, status text, code text)",
         f"""INSERT INTO guests SELECT n, 'g' || n || '@{CANARY}.example', 'Ann Miller', 'in',
-                     'c' || n || CASE n % 10 WHEN 0 THEN '@{CANARY}.example' ELSE '' END
+                     'c' || n || CASE n % 50 WHEN 0 THEN '@{CANARY}.example' ELSE '' END
               FROM generate_series(1, 400) n""",
         "CREATE TABLE visits (guest_id int REFERENCES guests, at timestamptz)",
         "ANALYZE",

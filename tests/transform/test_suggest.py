@@ -232,6 +232,30 @@ def test_what_people_are_known_by_is_hidden(tmp_path: Path, shape: str, values: 
     assert rule_for(tmp_path, shape, values, named="public.guests").mask == mask
 
 
+@pytest.mark.parametrize(("columns", "mask"), [(3, "text.scramble"), (2, "keep")])
+def test_a_list_of_things_that_shows_several_people_is_about_them(tmp_path: Path, columns: int, mask: str) -> None:
+    """A thing may be somebody's, by name and by address; a plan of operations is about its patients."""
+    last = (
+        b"Keller Schmidt Huber Wolf Becker Schulz Koch Richter Klein Schwarz Braun Zimmermann Hartmann Krueger".split()
+    )
+    people = [b"%s %s" % (title, name) for title in (b"Dr.", b"Prof.", b"Herr", b"Frau") for name in last] * 4
+    shapes = [f"q{number} text" for number in range(columns)]
+    values = {ColumnName.parse(f"public.op_plan.q{number}"): people for number in range(columns)}
+    values[ColumnName.parse("public.op_plan.zz")] = [b"zz-%d" % number for number in range(len(people))]
+    text = suggest(catalog(table("public.op_plan", *shapes, "zz text")), values, None)
+    assert f"zz: {mask}" in text
+
+
+def test_amounts_of_a_payroll_are_income(tmp_path: Path) -> None:
+    """Whatever they are called; amounts of other tables stay."""
+    of = catalog(
+        table("public.payslips", "id int8 pk", "qz numeric"), table("public.parcels", "id int8 pk", "qz numeric")
+    )
+    rules, _ = proposed(tmp_path, of)
+    masks = [rules.tables[TableName("public", name)].columns["qz"].mask for name in ("payslips", "parcels")]
+    assert masks == ["financial.amount", "keep"]
+
+
 def test_codes_of_rows_about_people_are_hidden(tmp_path: Path) -> None:
     """What tells rows of people apart elsewhere may be looked up there; a code of a thing may not."""
     of = catalog(

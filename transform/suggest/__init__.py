@@ -222,7 +222,11 @@ def _surroundings(catalog: Catalog, samples: Mapping[ColumnName, Sequence[bytes]
         if not lists_things(table.name.name)
         and (table.name in people or _speaks_of_somebody(table) or _shows_somebody(table, samples))
     }
-    things = {table.name for table in roots if lists_things(table.name.name) and table.name not in people}
+    showing = {
+        table.name for table in roots if lists_things(table.name.name) and _shows_somebody(table, samples, times=3)
+    }
+    about |= showing
+    things = {table.name for table in roots if lists_things(table.name.name) and table.name not in people | showing}
     # A row that refers to somebody's row is about that person, too, over however many tables.
     somebodys = {name for name in people | about if not lists_things(name.name)}
     while more := {
@@ -233,15 +237,17 @@ def _surroundings(catalog: Catalog, samples: Mapping[ColumnName, Sequence[bytes]
     return _Surroundings(people, about, things)
 
 
-def _shows_somebody(table: Table, samples: Mapping[ColumnName, Sequence[bytes]]) -> bool:
-    """Whether a column's values are what people alone have, whatever language its names are in."""
+def _shows_somebody(table: Table, samples: Mapping[ColumnName, Sequence[bytes]], times: int = 1) -> bool:
+    """Whether the values of so many columns are what people alone have, whatever language its names are in. A thing may
+    have two: who made it, and an address."""
     texts = (shape for shape in table.copied_columns if shape.base_type in TEXT)
     found = (_profile(samples, ColumnName(table.name, shape.name), shape) for shape in texts)
-    return any(
+    showing = (
         not profile.is_few
         and (classified(profile) is Category.EMAIL or any(profile.names[each] >= MOST for each in _NAMES))
         for profile in found
     )
+    return sum(showing) >= times
 
 
 def _tells_of_people(table: Table) -> bool:
@@ -412,7 +418,9 @@ class _Suggester:
         """What the names of the domain's columns say, its first one's first, else the comment."""
         among = held_by(shape.base_type) if shape.kind == "b" else None
         own = by_name(shape.name, among)
-        if set(tokens(shape.name)) & _PAID and set(tokens(column.table.name)) & _PAY:
+        of_pay = bool(set(tokens(column.table.name)) & _PAY)
+        is_amount = shape.base_type in NUMBER - INTEGER and own in {None, Category.PLAIN}
+        if of_pay and (is_amount or set(tokens(shape.name)) & _PAID):
             return Category.INCOME
         if own is None and not setting.is_key:
             own = by_comment(shape.comment or "")

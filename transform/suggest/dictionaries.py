@@ -85,6 +85,9 @@ _TITLES: Final = frozenset(
     dds dvm jr ii iii iv de da do das dos del della di van von der den la le el al bin y e et und and bsc msc ba ma
     family familie famille familia""".split()
 )
+_HONORIFIC: Final = re.compile(
+    r"(?:mr|mrs|ms|miss|dr|prof|herr|frau|mme|mlle|sr|sra|srta|sig|dott|dhr|mevr|pan|pani)\.?\s", re.IGNORECASE
+)
 _MOST_WORDS: Final = 7
 
 
@@ -106,7 +109,8 @@ def is_full_name(text: str) -> bool:
     if len(words) == 1 and _IDEOGRAPHS.fullmatch(text):
         return any(text[:cut] in last and text[cut:] in first for cut in range(1, len(text)))
     if len(words) < 2:
-        return False
+        # Nothing but people's names stands behind a title.
+        return bool(words) and words[0] in last and _HONORIFIC.match(text) is not None
     known = sum(word in first or word in last for word in words)
     # Either order: catalogues and Japan write the last name first.
     in_order = words[0] in first or words[-1] in first

@@ -271,7 +271,7 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
     ),
     (
         Category.SENSITIVE,
-        """eye_color eye_colour hair_color hair_colour augenfarbe haarfarbe
+        """surgery eingriff surgical_procedure zabieg eye_color eye_colour hair_color hair_colour augenfarbe haarfarbe
         religion religious confession konfession faith ethnicity ethnic ethnie race diagnosis diagnoses diagnose
         diagnostico disability disabilities disabled behinderung blood blood_type blutgruppe medication
         medications allergy allergies allergien alergias health medical sexual sexual_orientation
@@ -321,7 +321,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
     (Category.URL, "url website homepage web_site webseite site_web linkedin_url link target_url profile_url"),
     (
         Category.INCOME,
-        """oklad dizimo tithe zarplata
+        """oklad dizimo tithe zarplata palkka maas manadslon arslon arsinkomst arrears owed amount_owed fines_owed
+        outstanding_balance rueckstand impaye misthos
         salary wage wages income net_worth credit_score gehalt lohn salario salaire bonus pay pay_rate
         hourly_rate compensation overdraft balance saldo kontostand solde iq debt commission
         commission_pct sueldo sueldo_bruto sueldo_neto einkommen nettoeinkommen bruttoeinkommen
@@ -351,7 +352,7 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         kinderzahl num_children number_of_children blood_sugar spo2 respiratory_rate kinderanzahl
         kinder_anzahl body_mass height_cm weight_kg ht_cm wt_kg ht_in wt_lb bp_sys bp_dia temp_c_body
         pulse_rate head_circumference shoe_size anzkd kinder children_count dependents dependants
-        no_of_dependents num_dependents cargas_familiares filhos hijos age_yrs""",
+        no_of_dependents num_dependents dependientes dependentes cargas_familiares filhos hijos age_yrs""",
     ),
     (
         Category.COMPANY,
@@ -456,6 +457,7 @@ IN_FULL: Final = {
     "bth": "birth",
     "sx": "sex",
     "bld": "blood",
+    "disab": "disability",
     "hgt": "height",
     "wgt": "weight",
     "clr": "color",
