@@ -81,7 +81,7 @@ async def check(
     values = await last_values(address, fed, report)
     overtaken = (planned.overtaken(each, values[each.name]) for each in fed if each.name in values)
     found += [finding for finding in overtaken if finding is not None]
-    return ordered([*found, risks.cost(settings.snapshot.workers)])
+    return ordered([*found, *risks.of_all(settings.snapshot.workers)])
 
 
 @dataclass(frozen=True, slots=True)

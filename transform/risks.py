@@ -65,6 +65,8 @@ _ENOUGH_ROWS: Final = 50
 _SENTENCES: Final = 0.5
 _PATHS_SHOWN: Final = 6
 _DEAREST_SHOWN: Final = 3
+_TABLES_SHOWN: Final = 12
+_TIMES_OF_DAY: Final = frozenset({"timestamp", "timestamptz", "time", "timetz"})
 _TRIED_FOR_PURITY: Final = 100
 # What classifies by its share alone, and says something of a person.
 _TELLING: Final = frozenset({Category.PHONE, Category.PERSONAL_NUMBER, Category.IP, Category.MAC})
@@ -101,6 +103,7 @@ class Risks:
         self._uniques = Uniques(catalog)
         self._measured: list[_Measured] = []
         self._rows = 0
+        self._told_by_time: list[str] = []
         masked = {table for table, plan in self._plans.items() if plan.masks}
         # Countries, and what else refers to countries, say nothing of the people who live there.
         self._about_people = masked | {
@@ -193,8 +196,19 @@ class Risks:
         members = [other for other in self._catalog.tables.values() if table.name in (other.name, other.root)]
         return sum(other.estimated_rows for other in members if other.kind == "r")
 
-    def cost(self, workers: int) -> Finding:
-        """How long the masks of all tables that were judged would take a snapshot, on so many workers."""
+    def of_all(self, workers: int) -> Iterator[Finding]:
+        """What there is to say of all tables that were judged together; a snapshot would be masked by so many
+        workers."""
+        if self._told_by_time:
+            listed = ", ".join(self._told_by_time[:_TABLES_SHOWN])
+            more = len(self._told_by_time) - _TABLES_SHOWN
+            message = f"more than {100 * ALONE:.0f}% of the sampled rows are told apart by a kept time of day: {listed}"
+            message += f", and in {more} more tables." if more > 0 else "."
+            hint = "Who knows when something happened finds the row. Mask such times: date.truncate, date.shift."
+            yield Finding(Severity.RISK, FindingKind.LINKABLE, self._catalog.database, message, hint)
+        yield self._cost(workers)
+
+    def _cost(self, workers: int) -> Finding:
         dearest = sorted(self._measured, key=lambda one: one.seconds, reverse=True)[:_DEAREST_SHOWN]
         listed = ", ".join(f"{one.column} ({one.mask}, {one.for_one * 1e6:.1f} us a value)" for one in dearest)
         seconds = sum(one.seconds for one in self._measured) / workers
@@ -220,13 +234,19 @@ class Risks:
             return
         columns = {name: _codes(rows.column(name)) for name in kept}
         limit = ALONE * rows.num_rows
-        every = np.zeros(rows.num_rows, dtype=np.int64)
-        for codes in columns.values():
-            every = _joined(every, codes)
-        alone = _alone(every)
+        # Of nearly every table a time of day tells the rows apart, which says little of it; what does so beside, much.
+        others = {
+            name: codes
+            for name, codes in columns.items()
+            if self._decisions[ColumnName(root, name)].shape.base_type not in _TIMES_OF_DAY
+        }
+        alone = _alone_by(others, rows.num_rows)
         if alone <= limit:
+            if _alone_by(columns, rows.num_rows) > limit:
+                chosen = _fewest(columns, limit)
+                self._told_by_time.append(f"{plan.table} ({', '.join(map(quote_identifier, chosen))})")
             return
-        chosen = _fewest(columns, limit)
+        chosen = _fewest(others, limit)
         decision = self._decisions[ColumnName(root, chosen[0])]
         share = 100 * alone / rows.num_rows
         listed = ", ".join(map(quote_identifier, chosen))
@@ -252,6 +272,14 @@ def _joined(first: _Codes, second: _Codes) -> _Codes:
     _, codes = np.unique(pairs, return_inverse=True)
     numbers: _Codes = codes.astype(np.int64)
     return numbers
+
+
+def _alone_by(columns: Mapping[str, _Codes], count: int) -> int:
+    """How many of so many rows are the only ones with what they have in these columns."""
+    every = np.zeros(count, dtype=np.int64)
+    for codes in columns.values():
+        every = _joined(every, codes)
+    return _alone(every)
 
 
 def _alone(codes: _Codes) -> int:

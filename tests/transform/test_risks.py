@@ -45,8 +45,9 @@ def found(
     ]
     risks = Risks(examine(own, schema), schema)
     said = list(risks.judge(schema.tables[name], pa.RecordBatch.from_arrays(arrays, names=list(columns))))
-    assert CANARY not in repr(said) + repr(risks.cost(1))
-    return said
+    *of_all, cost = risks.of_all(1)
+    assert CANARY not in repr([*said, *of_all, cost])
+    return [*said, *of_all]
 
 
 def kinds(findings: list[Finding]) -> dict[str, set[FindingKind]]:
@@ -164,6 +165,21 @@ def test_columns_that_tell_rows_apart_together_are_named() -> None:
     pairs = list(zip(values["a"], values["b"], strict=True))
     alone = sum(pairs.count(pair) == 1 for pair in pairs)
     assert finding.message.startswith(f"{100 * alone / 200:.0f}% of 200 sampled rows are the only ones")
+
+
+def test_times_of_day_are_told_once_for_all_tables() -> None:
+    """They tell rows apart nearly everywhere, and would hide what else does."""
+    schema = of("a int4", "seen timestamptz", "name text")
+    own = rules(a="keep", seen="keep", name="name.full")
+    times = [f"2026-01-01 10:{n // 60:02d}:{n % 60:02d}+00" for n in range(200)]
+    values = {"a": ["1"] * 200, "seen": times, "name": ["x"] * 200}
+    (finding,) = (one for one in found(own, schema, values) if one.kind is FindingKind.LINKABLE)
+    assert finding.where == schema.database
+    assert "public.t (seen)" in finding.message
+    values["a"] = [str(n) for n in range(200)]
+    (finding,) = (one for one in found(own, schema, values) if one.kind is FindingKind.LINKABLE)
+    assert finding.where == "public.t"
+    assert "; a tells more than 20% apart" in finding.message
 
 
 def test_few_rows_and_even_rows_are_no_risk() -> None:
@@ -326,7 +342,7 @@ def test_the_cost_is_of_all_rows_and_an_estimate() -> None:
     batch = pa.RecordBatch.from_arrays([pa.array([name.encode() for name in names])] * 2, names=["id", "name"])
     risks = Risks(examine(rules(name="name.full"), schema), schema)
     assert list(risks.judge(schema.tables[NAME], batch)) == []
-    finding = risks.cost(2)
+    (finding,) = risks.of_all(2)
     assert (finding.severity, finding.kind) == (Severity.NOTE, FindingKind.COST)
     assert finding.message.startswith("estimate: masking a snapshot of about 1,000,000 rows takes about ")
     assert "of 2 workers" in finding.message
