@@ -173,7 +173,7 @@ async def _with_wide_documents(
             wide = f"{size} > {_WIDEST_VALUE_BYTES} AND {size} <= {_WIDEST_DOCUMENT_BYTES} LIMIT {_WIDE_DOCUMENTS}"
             beginning = f"left({quoted}::text, {_WIDEST_VALUE_BYTES})"
             found = await _copy(connection, f"SELECT {beginning} FROM {rows} WHERE {wide}", [shape.name])
-            values = [*map(jsontext.closed, found.column(0).to_pylist()), *[None] * batch.num_rows]
+            values = [*map(_whole, found.column(0).to_pylist()), *[None] * batch.num_rows]
             columns[shape.name] = pa.array(values[: batch.num_rows], pa.binary())
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 

@@ -80,20 +80,21 @@ async def test_what_is_wide_is_cut_off(database: Database) -> None:
     """Texts, and documents at a whole value: also those that are small as they are stored; some of those that are wide
     where all are."""
     database.execute(
-        "CREATE TABLE wide (body text, document jsonb, raw json, packed jsonb, mixed jsonb, blob bytea)",
+        "CREATE TABLE wide (body text, document jsonb, raw json, packed jsonb, mixed jsonb, blob bytea, word json)",
         "CREATE FUNCTION noise(n int) RETURNS jsonb LANGUAGE sql AS $$"
         "SELECT jsonb_agg(jsonb_build_object('mail', md5(i::text) || '@x.example')) FROM generate_series(1, n) i $$",
         "INSERT INTO wide SELECT string_agg(md5(n::text), ' '), noise(9000), noise(9000)::json, (SELECT"
         " jsonb_agg('packed'::text) FROM generate_series(1, 50000)),"
         " CASE WHEN r = 1 THEN noise(2) ELSE noise(9000) END,"
-        " decode(string_agg(md5(n::text), ''), 'hex') FROM generate_series(1, 9000) n, generate_series(1, 30) r"
+        " decode(string_agg(md5(n::text), ''), 'hex'),"
+        " to_json(string_agg(md5(n::text), '')) FROM generate_series(1, 9000) n, generate_series(1, 30) r"
         " GROUP BY r",
     )
     address = SourceAddress.parse(database.url)
     samples, _ = await sample(address, await _catalog(address), QuietReport())
     found = {column.column: values for column, values in samples.items()}
     assert {name: len(values) for name, values in found.items()} == {
-        "body": 30, "document": 20, "raw": 20, "packed": 30, "mixed": 1, "blob": 30,
+        "body": 30, "document": 20, "raw": 20, "packed": 30, "mixed": 1, "blob": 30, "word": 0,
     }  # fmt: skip
     assert {len(value) for value in found["body"]} == {8192}
     assert all(60_000 < len(value) < 66_000 for name in ("document", "raw", "packed") for value in found[name])
