@@ -8,12 +8,13 @@ length, then byte by byte, so its members are put in order anew.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import pyarrow as pa
 
+from capture.model import ServerFailed
 from transform import jsontext
 from transform.jsonpath import Node, compile_paths
 from transform.masks.base import Mask
@@ -33,7 +34,7 @@ class _Object:
 
 
 # The piece of a key, and the names that are no keys of that object's data.
-_Key: TypeAlias = tuple[int, Container[bytes]]
+_Key: TypeAlias = tuple[int, Collection[bytes]]
 
 
 class DocumentKeys:
@@ -131,16 +132,25 @@ def _below(node: Node | None, key: bytes, in_object: bool) -> Node | None:
     return node.member(key) if in_object else node.elements
 
 
-def mask_keys(mask: Mask, keys: Sequence[bytes], names: Sequence[Container[bytes]]) -> list[bytes]:
+def mask_keys(mask: Mask, keys: Sequence[bytes], names: Sequence[Collection[bytes]]) -> list[bytes]:
     """These keys masked. One that becomes one of its ``names``, those that stay beside it, is masked again: so keys
-    that are different stay so."""
+    that are different stay so. Raises ``ServerFailed`` if the mask gives different keys the same one, as only a
+    function of the user's own can, against its word: such a key may never leave the names."""
     masked = list(keys)
     rest = list(range(len(keys)))
+    rounds = 0
     while rest:
         texts = mask.apply(pa.array([masked[number] for number in rest], pa.binary())).to_pylist()
         for number, text in zip(rest, texts, strict=True):
             masked[number] = text
         rest = [number for number in rest if masked[number] in names[number]]
+        rounds += 1
+        # A mask that keeps keys apart comes to each name once.
+        if any(rounds > len(names[number]) for number in rest):
+            raise ServerFailed(
+                "the mask of a document's keys gives different ones the same.",
+                hint="Use a mask that keeps values apart, or mend the function.",
+            )
     return masked
 
 
