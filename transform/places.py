@@ -42,8 +42,8 @@ class Place:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether no value was an object or array with something in it."""
-        return not self.members and self.elements is None
+        """Whether no value was an object or array, not even an empty one: others of those may hold something."""
+        return not self.objects and self.elements is None
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -104,12 +104,13 @@ def read_documents(documents: Iterable[bytes]) -> Place:
             elif in_object:
                 child = place.member(jsontext.unquote(key))
             else:
-                if place.elements is None:
-                    place.elements = Place()
+                assert place.elements is not None
                 child = place.elements
                 child.times += 1
             if above and place.is_deepest:
                 child = place
+            if opening == b"[" and child.elements is None:
+                child.elements = Place()
             if opening:
                 child.objects += opening == b"{"
                 child.is_deepest = len(above) >= _DEEPEST

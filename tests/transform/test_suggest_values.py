@@ -155,6 +155,7 @@ def test_keys_that_are_data_are_masked_at_every_level() -> None:
     [
         ["Ada", "Grace", "Anna"],
         ["anna_keller", "peter_meyer", "grace_miller", "x1"],
+        ["anna_keller", "peter_meyer"],
         ["Anna Keller", "theme"],
         ["Hamburg", "Berlin"],
     ],
@@ -197,6 +198,38 @@ def test_what_is_kept_holds_nothing_below() -> None:
     rule, _ = judge_document("odd", documents, Setting())
     assert isinstance(rule, dict)
     assert "$.x" not in rule["paths"]
+
+
+@pytest.mark.parametrize("empty", [b"{}", b"[]"])
+def test_what_is_kept_may_hold_nothing_below_later(empty: bytes) -> None:
+    """An empty object or list says that there are others, which no sample has shown yet."""
+    documents = [b'{"x": "gold", "n": 1}'] * 100 + [b'{"x": %s, "n": 1}' % empty] * 10
+    for values, path in ((documents, "$.x"), ([b'"gold"'] * 100 + [empty], "$")):
+        rule, _ = judge_document("odd", values, Setting())
+        assert isinstance(rule, dict)
+        assert path not in rule["paths"]
+    assert judge_hstore([b'"x"=>"gold"'] * 100, Setting())[0] == {"mask": "hstore", "keys": {"x": "keep"}}
+
+
+@pytest.mark.parametrize("count", [10, 1000])
+def test_people_who_are_named_again_and_again_in_a_list_are_hidden(count: int) -> None:
+    """Many texts of each document repeat each other; who is named in them is none of a few words that come again."""
+    first, last = ["Anna", "Peter", "Grace", "Julia", "Martin"], ["Keller", "Meyer", "Hopper", "Schmidt"]
+    documents = []
+    for number in range(count):
+        name = f"{first[number % 5]} {last[number % 4]}"
+        lines = [f"The bearer {name} was seen in person.", "No alterations were found on these pages."] * 20
+        documents.append(json.dumps({"lines": lines}).encode())
+    rule, _ = judge_document("extracted", documents, Setting())
+    assert isinstance(rule, dict)
+    assert rule["paths"] == {"$.lines[*]": "text.lorem"}
+
+
+def test_the_names_of_one_person_stand_in_no_rules_file() -> None:
+    """A key of a first and a last name is no field's, though it is written as one's and stands in every document."""
+    rule, _ = judge_document("sums", [b'{"anna_keller": %d, "total": 3}' % n for n in range(100)], Setting())
+    assert isinstance(rule, dict)
+    assert rule["paths"] == {"$.total": "keep"}
 
 
 def test_lists_without_keys_are_judged_by_their_columns_name() -> None:

@@ -283,9 +283,9 @@ def _unmarked(name: str, profile: Profile, setting: Setting, category: Category 
         return Verdict(Category.FULL_NAME, f"name: {category}, in a table of people")
     if profile.tells is not None and not setting.of_things:
         return Verdict(profile.tells, f"words of people: {profile.distinct} distinct")
-    if profile.is_few:
-        return Verdict(Call.KEEP, str(profile))
     told = _by_texts(profile, setting)
+    if profile.is_few and (told is None or told.what is not Category.FREE_TEXT or profile.naming < _NAMING):
+        return Verdict(Call.KEEP, str(profile))
     if told is not None:
         return told
     if category is Category.PLAIN and not (setting.of_people and profile.tells_apart):

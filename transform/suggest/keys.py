@@ -49,7 +49,7 @@ def tell_of_somebody(keys: Keys, known: Collection[bytes] = ()) -> bool:
     if any(" " in text and is_full_name(text) for text in texts.values()):
         return True
     people = [text for text in texts.values() if _is_somebody(text)]
-    if len(people) >= MOST * len(texts) and (len(people) > 2 or _capitals(people) > 1):
+    if len(people) >= MOST * len(texts) and (len(people) > 2 or sum(map(_is_surely, people)) > 1):
         return True
     again = sum(key in known for key in texts)
     return again > 1 and again * 2 >= len(texts)
@@ -68,7 +68,7 @@ def may_be_shown(keys: Keys) -> set[bytes]:
             is_plain = len(text) <= _LONGEST and text.isprintable() and not any(map(str.isdigit, text))
             if key in few or not is_plain or not names_a_field(text):
                 continue
-        if key in in_doubt or (_is_somebody(text) and text[:1].isupper()):
+        if key in in_doubt or (_is_somebody(text) and _is_surely(text)):
             continue
         shown.add(key)
     return shown
@@ -98,16 +98,20 @@ def _text(key: bytes) -> str:
     return key.decode("utf-8", "replace")
 
 
-def _capitals(texts: Sequence[str]) -> int:
-    return sum(text[:1].isupper() for text in texts)
-
-
 def _is_somebody(text: str) -> bool:
     """Whether a key is the name of a person or a town, and no word for a field."""
     if names_a_field(text):
         return False
-    words = " ".join(word.title() for word in tokens(text) if not word.isdigit())
-    return any(known(words) for known in (is_full_name, is_first_name, is_last_name, is_city))
+    return any(known(_as_name(text)) for known in (is_full_name, is_first_name, is_last_name, is_city))
+
+
+def _is_surely(somebody: str) -> bool:
+    """Whether such a key is none of the fields that are called like people: a capital, or both names, tell."""
+    return somebody[:1].isupper() or is_full_name(_as_name(somebody))
+
+
+def _as_name(text: str) -> str:
+    return " ".join(word.title() for word in tokens(text) if not word.isdigit())
 
 
 def _differ(keys: Keys, few: Mapping[bytes, Sequence[Place]]) -> bool:

@@ -16,6 +16,8 @@ from transform.suggest.detectors import Hits, detect, looks_random
 # A share that classifies.
 MOST: Final = 0.6
 _FEW: Final = 25
+# Lists bring more values than there are rows: whoever is named in several of each is no word that comes again.
+_MOST_FEW: Final = 50
 _ENOUGH: Final = 100
 # Small tables: every value comes at least so often.
 _REPEATED: Final = 4
@@ -72,7 +74,7 @@ class Profile:
     def is_few(self) -> bool:
         """Whether a few values come again and again, as states and kinds do."""
         if self.total >= _ENOUGH:
-            return self.distinct <= max(_FEW, self.total // 20)
+            return self.distinct <= max(_FEW, min(self.total // 20, _MOST_FEW))
         return 0 < self.distinct * _REPEATED <= self.total
 
     @property
