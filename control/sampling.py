@@ -4,8 +4,8 @@ A sample is seen by the suggestion and the check only; nothing of it is kept or 
 which shows them to the person at the terminal. Random pages are read where a table is large (TABLESAMPLE), its first
 rows where it is small. More rows are read than are sampled: of the rest, the longest texts, those that came only once,
 and those with the marks of an address or a long number are sampled too, for what is rare is what a share does not show.
-Each table has a time limit; one that cannot be read in it, or not at all, is left out with a warning, and is then
-judged by names and types alone. Of what is wide the beginning is sampled, and of a row no more than that is read.
+Each statement has a time limit; a table that cannot be read in it, or not at all, is left out with a warning, and is
+then judged by names and types alone. Of what is wide the beginning is sampled, and of a row no more than that is read.
 """
 
 from __future__ import annotations
@@ -127,14 +127,17 @@ async def _tables(
     try:
         with report.task("sampling", len(tables), "tables") as advance:
             for table in tables:
+                batch = None
                 try:
-                    batch = await _sample_table(connection, catalog, table)
+                    batch, how = await _sample_table(connection, catalog, table)
+                    batch = await _with_wide_documents(connection, table, how, batch)
                 except ServerFailed as error:
-                    report.warn(f"{table.name} was not sampled. {error}")
+                    what = f"{table.name} was" if batch is None else f"wide documents of {table.name} were"
+                    report.warn(f"{what} not sampled. {error}")
                     # A COPY that fails ends its connection.
                     await connection.close()
                     connection = await _connect(address)
-                else:
+                if batch is not None:
                     yield table, batch
                 advance(1)
     finally:
@@ -145,7 +148,8 @@ async def _connect(address: SourceAddress) -> SourceConnection:
     return await source.connect(address, purpose="rules", statement_timeout_ms=_STATEMENT_TIMEOUT_MS)
 
 
-async def _sample_table(connection: SourceConnection, catalog: Catalog, table: Table) -> pa.RecordBatch:
+async def _sample_table(connection: SourceConnection, catalog: Catalog, table: Table) -> tuple[pa.RecordBatch, str]:
+    """Rows of a table, and how they were chosen."""
     rows = _estimated_rows(catalog, table)
     wanted = _wanted_rows(catalog, table, rows)
     if rows > 2 * wanted:
@@ -154,10 +158,10 @@ async def _sample_table(connection: SourceConnection, catalog: Catalog, table: T
         how = f"{_random_pages(percent)} LIMIT {2 * _READ_ROWS}"
         batch = await _read(connection, table, how, cut_off=True)
         if batch.num_rows >= SAMPLE_ROWS:
-            return await _with_wide_documents(connection, table, how, batch)
+            return batch, how
     # Small, or not as large as the planner's figures say.
     how = f"LIMIT {wanted}"
-    return await _with_wide_documents(connection, table, how, await _read(connection, table, how, cut_off=True))
+    return await _read(connection, table, how, cut_off=True), how
 
 
 async def _with_wide_documents(

@@ -102,6 +102,27 @@ async def test_what_is_wide_is_cut_off(database: Database) -> None:
     assert json.loads(first)[0].keys() == {"mail"}
 
 
+async def test_wide_documents_that_take_too_long_are_left_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column of those is judged by its name; all else of the table is sampled, and so are the tables after it."""
+    database.execute(
+        "CREATE TABLE a_wide (document jsonb, word text)",
+        "INSERT INTO a_wide SELECT jsonb_agg(md5(n::text)), 'word' FROM generate_series(1, 9000) n",
+        "CREATE TABLE b_narrow AS SELECT 'other' AS word",
+    )
+    monkeypatch.setattr("control.sampling._WIDEST_DOCUMENT_BYTES", "(1 / 0)")
+    address = SourceAddress.parse(database.url)
+    warnings = _Warnings()
+    samples, _ = await sample(address, await _catalog(address), warnings)
+    assert [text.split(" were not sampled. ")[0] for text in warnings.texts] == ["wide documents of public.a_wide"]
+    assert samples == {
+        ColumnName.parse("public.a_wide.document"): [],
+        ColumnName.parse("public.a_wide.word"): [b"word"],
+        ColumnName.parse("public.b_narrow.word"): [b"other"],
+    }
+
+
 async def test_a_table_that_may_not_be_read_is_left_out(database: Database) -> None:
     """It is warned of, and the others are sampled."""
     role = f"reader_{database.name}"
