@@ -51,7 +51,7 @@ from transform.plan import Examined, TablePlan
 from transform.rules import KEEP, NULL
 from transform.staying import Staying, staying, staying_pairs
 from transform.suggest.category import Category, held_by
-from transform.suggest.judge import IDENTIFYING, TELLING
+from transform.suggest.judge import IDENTIFYING, NAMING, TELLING
 from transform.suggest.keys import profile_of, tell_of_somebody
 from transform.suggest.names import by_name
 from transform.suggest.profile import MOST, Profile
@@ -365,6 +365,8 @@ def _looks_like(profile: Profile) -> str:
         share = profile.names[category]
         if share >= MOST:
             return f"there are signs of personal data ({category}) in {round(share * profile.total):,}"
+    if profile.naming >= (NAMING if profile.sentences > _SENTENCES * profile.total else MOST):
+        return f"somebody's full name stands in {round(profile.naming * profile.total):,}"
     return ""
 
 

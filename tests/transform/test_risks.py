@@ -224,6 +224,7 @@ def test_the_columns_that_are_chosen_leave_enough_rows_alone(rows: list[tuple[in
         ("a jsonb", [f'{{"mail": "{CANARY}{n}@mail.example"}}' for n in range(30)], "email"),
         ("a text", ["+49 30 9018200"] * 30, "phone"),
         ("a text", ["Mary", "John", "Anna", "Peter", "Susan", "Paul"] * 5, "first name"),
+        ("a text", ["Seen was Mary Miller in person", "Nothing was found on any page"] * 15, "name stands in 15 of 30"),
         ("a text", [f"she said on day {n} that it was {CANARY}" for n in range(30)], "30 of 30 sampled values are"),
     ],
 )  # fmt: skip
@@ -369,6 +370,11 @@ def test_what_is_not_copied_is_not_judged() -> None:
         ("json", '{"%s%d@mail.example": {"max": 1}}', {"keys of $ stay as they are"}),
         ({"mask": "json", "keys": {"$.by": "email"}}, '{"by": {"%s%d@mail.example": {"max": 1}}}', set()),
         ("json", '{"max": 1, "%.0smin%.0d": 2}', set()),
+        (
+            {"mask": "json", "paths": {"$.lines": "keep"}},
+            '{"lines": ["Seen was Mary Miller in person", "%.0sNothing was found on page %d"]}',
+            {"$.lines[*] is kept"},
+        ),
     ],
 )
 def test_keys_of_documents_that_look_like_data_are_told(rule: object, document: str, said: set[str]) -> None:

@@ -91,7 +91,7 @@ _SHORT_CODE: Final = 10
 _OFTEN: Final = 0.05
 _LIKE_PEOPLE: Final = 0.1
 _LIKE_FULL_NAMES: Final = 0.3
-_NAMING: Final = 0.1
+NAMING: Final = 0.1
 _RANDOM_NAMES: Final = frozenset(
     "checksum sha hash digest etag fingerprint git uuid guid rowguid revision embedding version".split()
 )
@@ -227,7 +227,7 @@ def _by_name(profile: Profile, setting: Setting, category: Category | None) -> V
 
 def _about_things(profile: Profile, why: str) -> Verdict:
     """Texts that are kept unless somebody is named in them."""
-    if profile.naming >= _NAMING:
+    if profile.naming >= NAMING:
         return Verdict(Category.FREE_TEXT, f"full names inside: {profile.naming:.0%}")
     people = people_in(profile.counts)
     return Verdict(Category.FREE_TEXT, f"people in texts: {people}") if people else Verdict(Call.KEEP, why)
@@ -284,7 +284,7 @@ def _unmarked(name: str, profile: Profile, setting: Setting, category: Category 
     if profile.tells is not None and not setting.of_things:
         return Verdict(profile.tells, f"words of people: {profile.distinct} distinct")
     told = _by_texts(profile, setting)
-    if profile.is_few and (told is None or told.what is not Category.FREE_TEXT or profile.naming < _NAMING):
+    if profile.is_few and (told is None or told.what is not Category.FREE_TEXT or profile.naming < NAMING):
         return Verdict(Call.KEEP, str(profile))
     if told is not None:
         return told
@@ -316,7 +316,7 @@ def _by_texts(profile: Profile, setting: Setting) -> Verdict | None:
     """Running text, and anything in which people's full names stand."""
     is_text = profile.sentences * 2 > profile.total
     # Things may be called after people.
-    if profile.naming >= (_NAMING if is_text or setting.personal or not setting.of_things else MOST):
+    if profile.naming >= (NAMING if is_text or setting.personal or not setting.of_things else MOST):
         return Verdict(Category.FREE_TEXT if is_text else Call.SAFE, f"full names inside: {profile.naming:.0%}")
     if not is_text:
         return None
