@@ -18,8 +18,6 @@ from transform.keyring import KeyRing
 from transform.plan import check, compile_plan
 from transform.rules import ColumnRule, Rules, SomeRows, load_rules
 from transform.suggest import suggest
-from transform.suggest.category import Category
-from transform.suggest.names import by_comment, by_name, lists_people, lists_things, tokens
 
 
 def proposed(
@@ -507,61 +505,6 @@ def test_every_proposal_passes_its_check(columns: dict[str, tuple[str, str]], pa
         assert load_rules(path).fingerprint() == rules.fingerprint()
 
 
-@pytest.mark.parametrize(
-    ("name", "category"),
-    [
-        ("guestEmail", Category.EMAIL),
-        ("E_MAIL", Category.EMAIL),
-        ("IPAddress", Category.IP),
-        ("téléphone", Category.PHONE),
-        ("Straße", Category.STREET),
-        ("fecha_nacimiento", Category.BIRTH),
-        ("tax_id", Category.PERSONAL_NUMBER),
-        ("message_id", None),
-        ("message_no", None),
-        ("phone_no", Category.PHONE),
-        ("passport_num", Category.PERSONAL_NUMBER),
-        ("telefonNr", Category.PHONE),
-        ("Lieferadresse", Category.ADDRESS),
-        ("birth_year", Category.BIRTH),
-        ("birth_country", Category.PLAIN),
-        ("geburtsjahr", Category.BIRTH),
-        ("hiv_status", Category.SENSITIVE),
-        ("電話番号", Category.PHONE),
-        ("CUST_FRST_NM", Category.FIRST_NAME),
-        ("CALLING_NBR", Category.PHONE),
-        ("city_name", Category.CITY),
-        ("file_nm", Category.PLAIN),
-        ("płeć", Category.GENDER),
-        ("kenteken", Category.PLATE),
-        ("burgerlijke_staat", Category.SENSITIVE),
-        ("nr_dowodu", Category.PERSONAL_NUMBER),
-        ("deviceName", Category.USERNAME),
-        ("created_by", Category.USERNAME),
-        ("uploaded_by", Category.PERSON),
-        ("pin_tries", Category.PLAIN),
-        ("doc_number", Category.PERSONAL_NUMBER),
-        ("dokumentnummer", Category.PERSONAL_NUMBER),
-        ("moved_by", Category.PERSON),
-        ("sort_by", None),
-        ("busDriver", Category.PERSON),
-        ("Sachbearbeiter_2", Category.PERSON),
-        ("driver_version", Category.PLAIN),
-        ("PRSCRBR", Category.PERSON),
-        ("CLMNT_NM", Category.FULL_NAME),
-        ("badge_name", Category.FULL_NAME),
-        ("trainee_naam", Category.FULL_NAME),
-        ("string_nm", Category.NAME),
-        ("phone_type", Category.PLAIN),
-        ("zzz", None),
-        ("", None),
-    ],
-)
-def test_names_are_read_in_several_spellings(name: str, category: Category | None) -> None:
-    """Case styles, accents and languages lead to the same categories."""
-    assert by_name(name) is category
-
-
 def test_account_numbers_that_are_keys_are_permuted(tmp_path: Path) -> None:
     """By the mask that leaves room for the copy's own sequence; a reference named after an account is no number."""
     of = catalog(
@@ -617,18 +560,3 @@ def test_what_refers_to_somebodys_row_is_about_somebody(tmp_path: Path) -> None:
     rules, _ = proposed(tmp_path, of)
     assert rules.tables[TableName("public", "findings")].columns["weight"].mask == "number.noise"
     assert rules.tables[TableName("public", "parcels")].columns["weight"].mask == "keep"
-
-
-def test_words_are_told_apart() -> None:
-    """The parts of the vocabulary do what the proposal stands on."""
-    assert tokens("HTTPServer_address2") == ("http", "server", "address", "2")
-    assert tokens("emailaddress") == ("email", "address")
-    assert by_comment("the type of the note") is None
-    assert lists_people("hotel_guests")
-    assert not lists_people("rooms")
-    assert not lists_people("customer_types")
-    assert lists_things("customer_types")
-    assert lists_people("trabajadores")
-    assert lists_things("ar_internal_metadata")
-    assert by_name("held_by", frozenset({Category.BIRTH})) is None
-    assert tokens("HLDR_MSTR") == ("holder", "master")
