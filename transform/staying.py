@@ -77,9 +77,11 @@ def staying_pairs(mask: Hstore, values: Iterable[bytes]) -> Iterator[Staying]:
     keys = Keys.of([root])
     stay = keys.without(keys.counts.keys() if mask.of_keys is not None else mask.named)
     yield Staying("$", keys=stay)
+    kept: dict[str, list[bytes]] = {}
     for key, place in root.members.items():
         if mask.keeps(key):
-            yield Staying(step_to(key).removeprefix(".") if key in mask.named else "others", texts=place.texts)
+            kept.setdefault(step_to(key).removeprefix(".") if key in mask.named else "others", []).extend(place.texts)
+    yield from (Staying(path, texts=texts) for path, texts in kept.items())
 
 
 def _seen(mask: Documents, place: Place, node: Node | None, of_keys: Node | None, above: _Seen | None) -> _Seen:

@@ -385,12 +385,21 @@ def test_keys_of_documents_that_look_like_data_are_told(rule: object, document: 
 
 
 def test_keys_of_an_hstore_that_look_like_data_are_told() -> None:
-    """There is no mask for them."""
+    """Unless ``key_mask`` masks them."""
     values = [f'"{CANARY}{n}@mail.example"=>"1"' for n in range(40)]
     (risk,) = [
         one for one in found(rules(a="hstore"), of("a hstore"), {"a": values}) if one.kind is FindingKind.PERSONAL
     ]
     assert "in 40 of 40" in risk.message
+
+
+def test_values_of_an_hstore_that_no_key_names_are_told_as_one() -> None:
+    """Where they are kept, whatever their keys are: those may be data."""
+    values = [f'"a{n}"=>"{n}@mail.example", "b"=>"{n}@mail.example"' for n in range(40)]
+    rule = {"mask": "hstore", "keys": {"b": "keep"}, "unnamed": "keep"}
+    risks = [one for one in found(rules(a=rule), of("a hstore"), {"a": values}) if one.kind is FindingKind.PERSONAL]
+    assert sorted(one.message.partition(" is kept")[0] for one in risks) == ["b", "others"]
+    assert all("40 of 40" in one.message for one in risks)
 
 
 @pytest.mark.parametrize(("size", "identity", "is_told"), [(2001, "d", True), (2000, "d", False), (2001, "f", False)])
