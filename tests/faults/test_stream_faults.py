@@ -121,7 +121,7 @@ async def test_production_falls_silent(copy: Copy, chance: random.Random, is_bus
                     if is_busy:
                         async with copy.project.load(seed=chance.getrandbits(32)):
                             await asyncio.sleep(0.5)
-                    await stream.says("stream interrupted")
+                    await stream.says("has not answered")
                 await copy.recovered(stream, "has not answered")
         finally:
             copy.project.environment["PRODUCTION_URL"] = direct
