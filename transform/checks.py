@@ -20,8 +20,9 @@ from sqlglot import exp
 
 from capture.model import Catalog, Column, ColumnName, ServerFailed, TableName
 from transform.claims import Claim, cannot_fail, claims_on, fits, may_fail, tree_of
-from transform.conditions import Evaluate, Fails, compile_condition, read
+from transform.conditions import Evaluate, compile_condition, read
 from transform.coverage import Decision, Finding, FindingKind, Severity
+from transform.integers import Fails
 from transform.masks.ids import reach
 from transform.patterns import Unknown, samples
 from transform.probes import Hints, neighbours, probes

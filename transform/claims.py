@@ -16,12 +16,12 @@ from sqlglot import exp
 from capture.model import Catalog, Column, ColumnName, Table, TableName
 from transform.conditions import Evaluate, compile_condition
 from transform.domains import root_of
+from transform.integers import BY_TYPE
 from transform.masks.base import INTEGER, JSON, TEXT
 from transform.patterns import Unknown
 from transform.sqltext import mentions, parse
 
 ITSELF: Final = "VALUE"
-_BITS: Final = {"int2": 15, "int4": 31, "int8": 63}
 _TEXT_TYPES: Final = frozenset({"TEXT", "VARCHAR", "CHAR", "BPCHAR", "NCHAR", "NAME"})
 _CITEXT: Final = "citext"
 
@@ -128,7 +128,8 @@ def _holds(value: Any, shape: Column) -> bool:
     if isinstance(value, str):
         return shape.max_length is None or len(value.rstrip(" ")) <= shape.max_length
     if shape.base_type in INTEGER and isinstance(value, int):
-        return bool(-(2 ** _BITS[shape.base_type]) <= value < 2 ** _BITS[shape.base_type])
+        bits = BY_TYPE[shape.base_type].bits
+        return bool(-(2**bits) <= value < 2**bits)
     if shape.base_type == "numeric" and shape.typmod >= 4 and isinstance(value, int | Decimal):
         most = 10 ** ((shape.typmod - 4 >> 16) - (shape.scale or 0))
         return bool(-most < value < most)
@@ -136,13 +137,22 @@ def _holds(value: Any, shape: Column) -> bool:
 
 
 def cannot_fail(claim: Claim) -> bool:
-    """Whether a demand is met by whatever values there are: what is computed without a division, and without reading
-    anything as a value of another type but text, where nothing takes it or what takes it has no limits."""
+    """Whether a demand is met by whatever values there are: what is computed without a division, without reckoning with
+    integers, which have a size, and without reading anything as a value of another type but text, where nothing takes
+    it or what takes it has no limits."""
     if claim.is_condition or not (claim.result is None or _takes_anything(claim.result)):
         return False
-    computed = (shape.expression for shape in claim.table.columns if shape.name in claim.read and shape.expression)
-    trees = map(parse, (claim.expression, *computed))
-    return all(tree is not None and not _casts(tree) and not _divisors(tree) for tree in trees)
+    names = {*claim.read, *claim.names.values()}
+    shapes = [shape for shape in claim.table.columns if shape.name in names]
+    trees = list(map(parse, (claim.expression, *(shape.expression for shape in shapes if shape.expression))))
+    may_grow = any(shape.base_type in INTEGER for shape in shapes)
+    return all(
+        tree is not None
+        and not _casts(tree)
+        and not _divisors(tree)
+        and not (may_grow and tree.find(exp.Add, exp.Sub, exp.Mul, exp.Neg, exp.Abs))
+        for tree in trees
+    )
 
 
 def _takes_anything(shape: Column) -> bool:

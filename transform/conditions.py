@@ -20,7 +20,9 @@ from typing import Any, Final, TypeAlias
 from sqlglot import exp
 
 from capture.model import Column
-from transform.masks.base import INTEGER, TEXT
+from transform import integers
+from transform.integers import BY_TYPE, Fails, Integer, Sized, sized
+from transform.masks.base import TEXT
 from transform.patterns import Unknown, like, posix
 
 Row: TypeAlias = Mapping[str, Any]
@@ -37,11 +39,7 @@ _COMPARED: Final = frozenset({bool, int, Decimal, str, date, datetime})
 _WHOLE: Final = re.compile(r"[+-]?[0-9]+")
 # What versions of PostgreSQL read, and read differently: 1_000, 0x1f.
 _ODD_NUMBER: Final = re.compile(r"[0-9a-f]_[0-9a-f]|^[+-]?0[xob]", re.IGNORECASE)
-_INTEGER_BITS: Final = {"SMALLINT": 15, "INT": 31, "BIGINT": 63}
-
-
-class Fails(Exception):
-    """The server would compute no value here: it ends the statement with an error."""
+_SIZES: Final = {"SMALLINT": BY_TYPE["int2"], "INT": BY_TYPE["int4"], "BIGINT": BY_TYPE["int8"]}
 
 
 class Folded(str):
@@ -78,7 +76,10 @@ def read(value: bytes | None, shape: Column) -> Any:
             return _as_time(text)
         case name if name in TEXT:
             return text
-        case name if name in INTEGER or name in {"numeric", "float4", "float8"}:
+        case name if name in BY_TYPE:
+            number = _as_number(text)
+            return BY_TYPE[name](number) if isinstance(number, int) else number
+        case "numeric" | "float4" | "float8":
             return _as_number(text)
         case _:
             return Opaque(text, is_exact=False)
@@ -132,7 +133,7 @@ def _column(node: exp.Column) -> Evaluate:
 
 
 def _literal(node: exp.Literal) -> Evaluate:
-    value = node.this if node.is_string else _as_number(node.this)
+    value = node.this if node.is_string else _written(node.this)
     return lambda row: value
 
 
@@ -276,7 +277,7 @@ def _cast(node: exp.Cast) -> Evaluate:
     elif name == "BPCHAR":
         convert = _to_unpadded
     elif name in _NUMERIC_TYPES:
-        convert = partial(_to_number, bits=_INTEGER_BITS.get(name))
+        convert = partial(_to_number, size=_SIZES.get(name))
     elif name == "DATE":
         convert = _to_date
     elif name in _TIME_TYPES:
@@ -307,6 +308,11 @@ def _as_number(text: str) -> int | Decimal:
     if not number.is_finite():
         raise Unknown("NaN and the infinities are not known")
     return int(number) if number == number.to_integral_value() else number
+
+
+def _written(text: str) -> int | Decimal:
+    number = _as_number(text)
+    return integers.smallest(number) if isinstance(number, int) and _WHOLE.fullmatch(text) else number
 
 
 def _as_date(text: str) -> date:
@@ -354,15 +360,13 @@ def _to_unpadded(value: Any) -> str:
     return _text(value).rstrip(" ")
 
 
-def _to_number(value: Any, *, bits: int | None) -> Any:
-    number = _written_number(value, whole=bits is not None) if isinstance(value, str) else _number(value)
-    if bits is None:
-        return number
+def _to_number(value: Any, *, size: type[Sized] | None) -> Any:
+    number = _written_number(value, whole=size is not None) if isinstance(value, str) else _number(value)
+    if size is None:
+        return int(number) if isinstance(number, Sized) else number
     if not isinstance(number, int):
         raise Unknown("rounding is not known")
-    if not -(2**bits) <= number < 2**bits:
-        raise Fails
-    return number
+    return sized(number, size)
 
 
 def _written_number(text: str, *, whole: bool) -> int | Decimal:
@@ -459,15 +463,15 @@ def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
 def _add(first: Any, second: Any) -> Any:
     if isinstance(first, date) and not isinstance(first, datetime):
         return _moved(first, _number(second))
-    return _number(first) + _number(second)
+    return integers.add(_number(first), _number(second))
 
 
 def _subtract(first: Any, second: Any) -> Any:
     if isinstance(first, date) and not isinstance(first, datetime):
         if isinstance(second, date) and not isinstance(second, datetime):
-            return (first - second).days
+            return Integer((first - second).days)
         return _moved(first, -_number(second))
-    return _number(first) - _number(second)
+    return integers.subtract(_number(first), _number(second))
 
 
 def _moved(day: date, days: int) -> date:
@@ -478,18 +482,16 @@ def _moved(day: date, days: int) -> date:
 
 
 def _remainder(first: Any, second: Any) -> Any:
-    # SQL's has the sign of the dividend.
     if not _number(second):
         raise Fails
     try:
-        rest = abs(_number(first)) % abs(second)
+        return integers.remainder(_number(first), second)
     except InvalidOperation:
         raise Unknown("the rest of so long a number is not known") from None
-    return -rest if first < 0 else rest
 
 
 def _length(text: Any) -> int:
-    return len(_text(text))
+    return Integer(len(_text(text)))
 
 
 def _trim(node: exp.Trim) -> Evaluate:
@@ -571,11 +573,11 @@ _KNOWN: Final[dict[type[exp.Expression], tuple[frozenset[str], Callable[[Any], E
     exp.Case: (frozenset({"ifs", "default"}), _case),
     exp.Anonymous: (frozenset({"this", "expressions"}), _anonymous),
     exp.Cast: (frozenset({"this", "to"}), _cast),
-    exp.Neg: _strict(lambda value: -_number(value), "this"),
-    exp.Abs: _strict(lambda value: abs(_number(value)), "this"),
+    exp.Neg: _strict(lambda value: integers.negate(_number(value)), "this"),
+    exp.Abs: _strict(lambda value: integers.absolute(_number(value)), "this"),
     exp.Add: _strict(_add, "this", "expression"),
     exp.Sub: _strict(_subtract, "this", "expression"),
-    exp.Mul: _strict(lambda first, second: _number(first) * _number(second), "this", "expression"),
+    exp.Mul: _strict(lambda first, second: integers.multiply(_number(first), _number(second)), "this", "expression"),
     exp.Mod: _strict(_remainder, "this", "expression"),
     exp.Length: _strict(_length, "this"),
     exp.Lower: _strict(_lower, "this"),

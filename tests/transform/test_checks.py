@@ -62,6 +62,7 @@ def is_taken(found: Finding | None) -> bool:
         ("a text", f"({' OR '.join(f'(a <> {number}::text)' for number in range(2000))})", "text.scramble"),
         ("a numeric", "((a < 1e40) AND ((a % (1)::numeric) < (1)::numeric))", {"mask": "constant", "value": 7}),
         ("a enum(x|y)", "((a)::text <> 'z'::text)", {"mask": "constant", "value": "x"}),
+        ("a int4", "(((a)::bigint * 100) > '-1'::integer)", {"mask": "number.within", "min": 1, "max": 2_000_000_000}),
     ],
 )
 def test_what_surely_holds_is_taken(shape: str, expression: str, rule: object) -> None:
@@ -86,6 +87,7 @@ def test_what_surely_holds_is_taken(shape: str, expression: str, rule: object) -
         ("a date", "(a > '1900-01-01'::date)", {"mask": "date.truncate", "to": "month"}),
         ("a int4", "((a >= 1) AND (a <= 999999))", "id.int"),
         ("a enum(x|y)", "(a <> 'y'::public.mood)", {"mask": "constant", "value": "y"}),
+        ("a int4", "((a > 0) AND ((a * 100) > 0))", {"mask": "number.within", "min": 1, "max": 2_000_000_000}),
     ],
 )
 def test_what_may_be_violated_is_refused(shape: str, expression: str, rule: object) -> None:
@@ -213,24 +215,27 @@ def test_a_generated_column_must_be_computed_and_fit(
 
 
 @pytest.mark.parametrize(
-    ("expression", "rule", "refused"),
+    ("name", "expression", "rule", "refused"),
     [
-        ("(a)::integer", "text.lorem", True),
-        ("((a)::integer > 3)", {"mask": "constant", "value": "2"}, False),
-        ("lower(a)", "text.lorem", False),
-        ("((j ->> 'age'::text))::integer", "json", True),
-        ("(j ->> 'age'::text)", "json", False),
-        ("public.slug(a)", "text.lorem", False),
+        ("a", "(a)::integer", "text.lorem", True),
+        ("a", "((a)::integer > 3)", {"mask": "constant", "value": "2"}, False),
+        ("a", "lower(a)", "text.lorem", False),
+        ("j", "((j ->> 'age'::text))::integer", "json", True),
+        ("j", "(j ->> 'age'::text)", "json", False),
+        ("a", "public.slug(a)", "text.lorem", False),
+        ("n", "(n * 1000)", {"mask": "number.within", "min": 1, "max": 2_000_000_000}, True),
+        ("n", "((n)::numeric * (1000)::numeric)", {"mask": "number.within", "min": 1, "max": 2_000_000_000}, False),
     ],
 )
-def test_what_an_index_computes_must_be_computed(expression: str, rule: object, refused: bool) -> None:
+def test_what_an_index_computes_must_be_computed(name: str, expression: str, rule: object, refused: bool) -> None:
     """Also if the index is not unique; a partition's index over the same is told once."""
     indexed = (Computed("i", expression),)
+    columns = ("a text", "n int4", "j jsonb")
     of = catalog(
-        replace(table("public.t", "a text", "j jsonb", kind="p"), computed=indexed),
-        replace(table("public.t_1", "a text", "j jsonb", root="public.t"), computed=(Computed("i_1", expression),)),
+        replace(table("public.t", *columns, kind="p"), computed=indexed),
+        replace(table("public.t_1", *columns, root="public.t"), computed=(Computed("i_1", expression),)),
     )
-    found = said(of, **{"j" if rule == "json" else "a": rule})
+    found = said(of, **{name: rule})
     assert (found is not None) is refused, found
     if found is not None:
         assert "the index i" in found.message

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from capture.model import Column
 from tests.fix_postgres import Server
-from transform.conditions import Fails, compile_condition, read
+from transform.conditions import compile_condition, read
+from transform.integers import Fails
 from transform.patterns import Unknown, like, posix, samples
 from transform.sqltext import parse
 
@@ -220,6 +221,46 @@ def test_what_the_server_refuses_fails(server18: Server, kind: str, text: str) -
             compile_condition(tree)({"t": text})
     else:
         assert compile_condition(tree)({"t": text}) == expected
+
+
+@pytest.mark.parametrize("value", [0, 1, 300, -32768, 32767, -2147483648, 2147483647, -(2**63), 2**63 - 1])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "v + 1",
+        "v - 1",
+        "v * 100",
+        "v * v",
+        "-v",
+        "abs(v)",
+        "v % 7",
+        "v + v * 2",
+        "v + 3000000000",
+        "v * 1.0",
+        "v::numeric * 9",
+    ],
+)
+def test_integers_have_a_size(server18: Server, expression: str, value: int) -> None:
+    """Of what has no room in the larger of two integers' types nothing is computed; the server is the oracle."""
+    for kind, shape in (("smallint", "int2"), ("integer", "int4"), ("bigint", "int8"), ("numeric", "numeric")):
+        with psycopg.connect(server18.url()) as connection:
+            try:
+                connection.execute(f"CREATE TEMPORARY TABLE x AS SELECT ({value})::{kind} AS v".encode())
+            except psycopg.DataError:
+                continue
+            connection.execute(f"CREATE TEMPORARY VIEW y AS SELECT {expression} AS e FROM x".encode())
+            definition = connection.execute("SELECT pg_get_viewdef('y'::regclass)").fetchone()
+            assert definition is not None
+            tree = parse(definition[0].partition("SELECT ")[2].partition(" AS e")[0])
+            assert tree is not None
+            row = {"v": read(str(value).encode(), column("v", shape))}
+            try:
+                expected = connection.execute("SELECT e FROM y").fetchone()
+            except psycopg.DataError:
+                with pytest.raises(Fails):
+                    compile_condition(tree)(row)
+            else:
+                assert (compile_condition(tree)(row),) == expected, (kind, definition)
 
 
 def test_a_remainder_of_nothing_fails() -> None:
