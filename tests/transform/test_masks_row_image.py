@@ -179,6 +179,17 @@ def test_keys_inside_what_no_rule_decides_are_scrambled() -> None:
         assert keys[:2] == sorted(keys[:2])
 
 
+@pytest.mark.parametrize(
+    "document", ['[{"grace": 1}]', '{"ok": [[{"grace": [{"grace": 1}]}]]}', '[[[{"a": {"grace": 1}}]]]']
+)
+def test_keys_inside_arrays_that_no_rule_decides_are_scrambled(document: str) -> None:
+    """In arrays of what is at a column, at whatever depth, and in arrays of images."""
+    images: list[bytes | None] = [f'{{"gone": {document}}}'.encode(), document.encode()]
+    for out in (*masked(images, table_name=[b"unknown"] * 2), *masked(images[:1], table_name=[b"guests"])):
+        assert b"grace" not in (out or b"")
+        assert len(out or b"") > len(document) // 2
+
+
 def test_columns_that_the_plan_does_not_know_are_scrambled() -> None:
     """A column that was dropped, or that is computed, has no rule."""
     (out,) = masked([IMAGE], table_name=[b"guests"])

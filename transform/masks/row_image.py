@@ -127,9 +127,10 @@ class RowImage(RowMask):
         self._base_type = base_type
         # What no rule decides may have keys that are data. Those of an image are its table's columns.
         keys = CharactersMask(prf, encoding)
+        below = {"$..*": keys, "$..[*]": keys}
         is_jsonb = base_type == "jsonb"
-        self._unknown = Documents(prf, encoding, keys=DocumentKeys({"$..*": keys}, is_jsonb=is_jsonb))
-        self._values = Documents(prf, encoding, keys=DocumentKeys({"$": keys, "$..*": keys}, is_jsonb=is_jsonb))
+        self._unknown = Documents(prf, encoding, keys=DocumentKeys(below, is_jsonb=is_jsonb))
+        self._values = Documents(prf, encoding, keys=DocumentKeys({"$": keys, **below}, is_jsonb=is_jsonb))
         self.needs = () if table is not None else tuple(name for name in named_by if name is not None)
 
     def apply_rows(self, values: pa.BinaryArray, siblings: Mapping[str, pa.BinaryArray]) -> pa.BinaryArray:
