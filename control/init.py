@@ -43,7 +43,7 @@ _NEXT_STEPS = """\
 Wrote {config} and {key} (keep the key out of version control, and a copy of it in a safe place).
 
 Next:
-{exports}  tezcat source sql > source.sql     # for production's DBA: role, grants
+{exports}  tezcat source sql > source.sql     # for the DBA: role, grants, publication
   tezcat source check                # is production ready?
   tezcat rules suggest               # writes rules.yaml; decide its todo
   tezcat clone --target {target}

@@ -278,5 +278,6 @@ def _is_document(shape: Column) -> bool:
 
 def _whole(document: bytes | None) -> bytes | None:
     """A document, or the beginning of one that was cut off."""
-    is_cut = document is not None and len(document) >= _WIDEST_VALUE_BYTES
-    return jsontext.closed(document) or None if is_cut and document is not None else document
+    if document is None or len(document) < _WIDEST_VALUE_BYTES:
+        return document
+    return jsontext.closed(document) or None
