@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capture.model import ServerFailed
+from transform.cmac import Prf
 from transform.masks.base import Mask
-from transform.masks.document_keys import mask_keys
+from transform.masks.document_keys import DocumentKeys, mask_keys
+from transform.masks.hstore import Hstore
 
 # So few that a mask often turns one into another.
 KEYS = st.sets(st.text("abcABC", max_size=2).map(str.encode), min_size=1)
@@ -39,3 +41,11 @@ def test_a_mask_that_does_not_keep_keys_apart_ends() -> None:
     with pytest.raises(ServerFailed, match="gives different ones the same") as failed:
         mask_keys(_Folded(), [b"Version"], [{b"version"}])
     assert "ersion" not in str(failed.value)
+
+
+def test_no_member_is_lost_where_two_keys_become_one() -> None:
+    """A jsonb object and an hstore hold a key once, so the run stops."""
+    with pytest.raises(ServerFailed, match="gives different ones the same"):
+        DocumentKeys({"$": _Folded()}, is_jsonb=True).mask([b'{"A": 1, "a": 2}'])
+    with pytest.raises(ServerFailed, match="gives different ones the same"):
+        Hstore(Prf(bytes(16)), "UTF8", {}, None, _Folded()).apply(pa.array([b'"A"=>"1", "a"=>"2"'], pa.binary()))

@@ -1,8 +1,8 @@
 """Keys of documents that are data: objects that map a person's address to a balance, say.
 
 Their keys are masked as a column's values are, but for those that a path of the rules leads through by name: they are
-names of fields beside the data. A jsonb object keeps its members in the order of their keys, first by
-length, then byte by byte, so its members are put in order anew.
+names of fields beside the data. A jsonb object keeps its members in the order of their keys, first by length, then byte
+by byte, so its members are put in order anew.
 """
 
 from __future__ import annotations
@@ -147,18 +147,25 @@ def mask_keys(mask: Mask, keys: Sequence[bytes], names: Sequence[Collection[byte
         rounds += 1
         # A mask that keeps keys apart comes to each name once.
         if any(rounds > len(names[number]) for number in rest):
-            raise ServerFailed(
-                "the mask of a document's keys gives different ones the same.",
-                hint="Use a mask that keeps values apart, or mend the function.",
-            )
+            raise not_kept_apart()
     return masked
 
 
+def not_kept_apart() -> ServerFailed:
+    """Two keys have become one, and what stands at one of them would be lost."""
+    return ServerFailed(
+        "the mask of a document's keys gives different ones the same.",
+        hint="Use a mask that keeps values apart, or mend the function.",
+    )
+
+
 def _order(one: _Object, pieces: list[bytes]) -> None:
-    """Put an object's members in jsonb's order."""
+    """Put an object's members in jsonb's order. Raises ``ServerFailed`` if two keys have become one."""
     members: dict[bytes, bytes] = {}
     for begin, key, end in zip(one.members, one.keys, [*one.members[1:], one.end], strict=True):
         members[jsontext.unquote(pieces[key])] = b"".join(pieces[begin + 1 : end])
+    if len(members) < len(one.members):
+        raise not_kept_apart()
     ordered = sorted(members, key=lambda key: (len(key), key))
     first = one.members[0]
     pieces[first : one.end] = [_SEPARATOR.join(map(members.__getitem__, ordered)), *[b""] * (one.end - first - 1)]

@@ -14,7 +14,7 @@ from transform import hstoretext
 from transform.cmac import Prf
 from transform.masks.base import Build, Example, Form, Group, Mask, MaskKind, Params, lossy, register
 from transform.masks.basic import Keep
-from transform.masks.document_keys import mask_keys
+from transform.masks.document_keys import mask_keys, not_kept_apart
 from transform.masks.documents import build_key_mask, build_nested, build_unnamed, put_back, scramble_texts
 
 _NULL: Final = b"NULL"
@@ -94,6 +94,8 @@ class Hstore(Mask):
         for pieces in cut:
             if pieces is not None:
                 end = start + (len(pieces) - _AFTER_VALUES) // 3
+                if len(set(keys[start:end])) < end - start:
+                    raise not_kept_apart()
                 pairs = sorted(zip(keys[start:end], tokens[start:end], strict=True), key=_by_key)
                 pieces[1::3] = hstoretext.leads_of([key for key, _ in pairs])
                 tokens[start:end] = [token for _, token in pairs]
