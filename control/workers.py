@@ -197,9 +197,10 @@ class WorkerPool:
 
     async def _end(self, *, at_once: bool) -> None:
         if at_once:
-            # What runs now is of no use any more; do not wait for it.
+            # What runs now is of no use any more; do not wait for it. One that lived on would wait for ever for a lock
+            # of the executor's queue that another had when it died, and we for it.
             for process in list((getattr(self._executor, "_processes", None) or {}).values()):
-                process.terminate()
+                process.kill()
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
 
     async def restart(self) -> None:

@@ -165,6 +165,8 @@ def _fork_program(path: str, arguments: Sequence[str], passed: Sequence[int]) ->
     if (pid := os.fork()) != 0:
         return pid
     try:
+        # A program that is executed does not inherit handlers.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for below, above in itertools.pairwise((2, *sorted(passed), 1 << 10)):
             os.closerange(below + 1, above)
         exec(arguments[-1], {})
