@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -34,9 +35,8 @@ from control.report import Report
 from control.rows import Rows
 from control.settings import Settings
 from control.workers import Surroundings, WorkerPool, WorkersLost
-from sink import load, progress, pulled, restore, target, unfinished
+from sink import entries, load, progress, pulled, restore, target, unfinished
 from sink.progress import Progress
-from sink.remaining import remaining
 from sink.rights import check_rights
 from sink.sequences import put
 from sink.target import Standing
@@ -248,17 +248,13 @@ class _Attempt:
     ) -> CloneResult:
         """All that follows the rows; production need not keep what a snapshot shows any more."""
         if state.phase is not Phase.SETTLING:
-            entries: Path | None = None
+            listed = await entries.list_entries(self._restore_program, self._archive, run)
             if state.phase is Phase.INDEXES:
-                entries = await self._remaining_entries()
+                listed = await self._remaining(listed)
             else:
                 await unfinished.enter(self._connection, Phase.INDEXES)
             self._report.say("building indexes and constraints")
-            try:
-                await self._restore(restore.Section.AFTER_ROWS, self.project.settings.snapshot.workers, entries)
-            except restore.Deadlocked as error:
-                self._report.say(f"{error} Going on with the rest in one connection.")
-                await self._restore(restore.Section.AFTER_ROWS, 1, await self._remaining_entries())
+            await self._restore_after_rows(listed)
             await unfinished.enter(self._connection, Phase.SETTLING)
         self._report.say("setting sequences, refreshing views, taking statistics")
         await self._set_sequences(catalog, plan)
@@ -351,18 +347,34 @@ class _Attempt:
             f"the role {name} was made on the target, without login, because the schema names it" for name in made
         ]
 
-    async def _restore(self, section: restore.Section, jobs: int, entries: Path | None = None) -> None:
-        binary = self._dump.with_name("pg_restore")
-        address = self.project.target_address
-        await restore.restore(binary, self._archive, address, section, jobs, run, entries=entries)
+    @property
+    def _restore_program(self) -> Path:
+        return self._dump.with_name("pg_restore")
 
-    async def _remaining_entries(self) -> Path:
+    async def _restore(
+        self, section: restore.Section, jobs: int, chosen: Sequence[entries.Entry] | None = None
+    ) -> None:
+        """Make a section of the schema, or the chosen entries of it."""
+        file: Path | None = None
+        if chosen is not None:
+            file = self._archive.with_suffix(".entries")
+            file.write_text("".join(f"{entry.number};\n" for entry in chosen))
+        address = self.project.target_address
+        await restore.restore(self._restore_program, self._archive, address, section, jobs, run, entries=file)
+
+    async def _restore_after_rows(self, listed: Sequence[entries.Entry]) -> None:
+        try:
+            for stage in entries.stages(listed):
+                jobs = 1 if stage.alone else self.project.settings.snapshot.workers
+                await self._restore(restore.Section.AFTER_ROWS, jobs, stage.entries)
+        except restore.Deadlocked as error:
+            self._report.say(f"{error} Going on with the rest in one connection.")
+            await self._restore(restore.Section.AFTER_ROWS, 1, await self._remaining(listed))
+
+    async def _remaining(self, listed: Sequence[entries.Entry]) -> list[entries.Entry]:
         """What is not made yet of what follows the rows, when those who were making it are gone, or were killed."""
         await unfinished.stop_orphans(self._connection, f"tezcat {_PURPOSE}")
-        entries = self._archive.with_suffix(".entries")
-        binary = self._dump.with_name("pg_restore")
-        entries.write_text(await remaining(binary, self._archive, self._connection, run))
-        return entries
+        return await entries.remaining(self._connection, listed)
 
     def _first_progress(self, cut: Cut, plan: Plan, timeline: int) -> Progress:
         return Progress(

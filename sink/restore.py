@@ -64,7 +64,7 @@ async def restore(
 ) -> None:
     """Make one section of the archive's schema, in ``jobs`` connections.
 
-    ``entries`` is a file that names those to make, where that is not all of them. Raises ``Deadlocked`` and
+    ``entries`` is a file with the numbers of those to make, where that is not all of them. Raises ``Deadlocked`` and
     ``Interrupted``, after which what is ``remaining`` may be made, and ``ServerFailed``.
     """
     parameters = conninfo_to_dict(address.conninfo)

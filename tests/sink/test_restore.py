@@ -12,7 +12,7 @@ import pytest
 
 from capture.model import Refused, ServerFailed
 from control.programs import run
-from sink.remaining import remaining
+from sink.entries import Entry, list_entries, remaining, stages
 from sink.restore import Section, make_roles, restore
 from sink.target import Connection, TargetAddress, connect, fetch
 from tests.fix_copy import OpenTarget, target_address
@@ -120,12 +120,17 @@ def restore_first(archive: Path, copy: Database, count: int) -> int:
     return len(entries)
 
 
-async def bring_rest(archive: Path, copy: Database, connection: Connection) -> None:
+async def bring_entries(archive: Path, copy: Database, chosen: list[Entry], jobs: int = 1) -> None:
+    file = archive.with_name("entries")
+    file.write_text("".join(f"{entry.number};\n" for entry in chosen))
     binary = copy.server.programs / "pg_restore"
-    entries = archive.with_name("entries")
-    entries.write_text(await remaining(binary, archive, connection, run))
+    await restore(binary, archive, target_address(copy), Section.AFTER_ROWS, jobs, run, entries=file)
+
+
+async def bring_rest(archive: Path, copy: Database, connection: Connection) -> None:
+    listed = await list_entries(copy.server.programs / "pg_restore", archive, run)
     # In one connection: two can deadlock over a partitioned table.
-    await restore(binary, archive, target_address(copy), Section.AFTER_ROWS, 1, run, entries=entries)
+    await bring_entries(archive, copy, await remaining(connection, listed))
 
 
 async def test_what_was_made_in_part_is_made_again(
@@ -148,6 +153,36 @@ async def test_what_was_made_in_part_is_made_again(
     # And when nothing is left to be made.
     await bring_rest(archive, copy, await open_target(copy))
     assert copy.execute(MADE) == expected
+
+
+async def test_several_connections_make_the_same_as_one(
+    make_database: Callable[..., Database], server: Server, tmp_path: Path
+) -> None:
+    """Also of a partitioned index: two that attach to it at the same time would leave it invalid."""
+    shop = make_database(server)
+    shop.execute(*AFTER_ROWS.strip().removesuffix(";").split(";\n"))
+    archive = dump(shop, tmp_path / "schema")
+    copy = make_database(server)
+    await bring(archive, copy, Section.BEFORE_ROWS)
+    restore_first(archive, copy, 10**6)
+    expected = copy.execute(MADE)
+    listed = await list_entries(copy.server.programs / "pg_restore", archive, run)
+    staged = stages(listed)
+    assert [stage.alone for stage in staged] == [False, True, False]
+    assert sorted(entry for stage in staged for entry in stage.entries) == sorted(listed)
+    assert {entry.kind for entry in staged[1].entries} == {"INDEX ATTACH"}
+    copy = make_database(server)
+    await bring(archive, copy, Section.BEFORE_ROWS)
+    for stage in staged:
+        await bring_entries(archive, copy, stage.entries, jobs=1 if stage.alone else 4)
+    assert copy.execute(MADE) == expected
+
+
+async def test_without_partitions_all_is_made_at_once(shared: Database, tmp_path: Path) -> None:
+    """There is nothing to wait for."""
+    shared.execute("CREATE TABLE public.a (id int PRIMARY KEY)", "CREATE TABLE public.b (id int REFERENCES public.a)")
+    listed = await list_entries(shared.server.programs / "pg_restore", dump(shared, tmp_path / "schema"), run)
+    assert stages(listed) == [(listed, False)]
 
 
 async def test_what_cannot_be_made_is_named(empty: Database, shared: Database, tmp_path: Path) -> None:

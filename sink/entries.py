@@ -1,14 +1,15 @@
-"""What of a schema's second half is not there yet, when its making was cut off.
+"""The entries of a schema's second half: indexes, constraints, triggers and the like, as pg_restore numbers them.
 
-pg_restore makes each entry of an archive in a transaction of its own, so an entry is there or it is not. What takes
-long to make is looked for in the target's catalog and left out when it is there. What takes no time and nothing
-depends on (triggers, rules, policies) is dropped, to be made again; the rest may be said twice.
+pg_restore makes each entry of an archive in a transaction of its own, so an entry is there or it is not. When the
+making was cut off, what takes long to make is looked for in the target's catalog and left out when it is there. What
+takes no time and nothing depends on (triggers, rules, policies) is dropped, to be made again; the rest may be said
+twice.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,10 +22,22 @@ class Entry(NamedTuple):
     """An entry of an archive as pg_restore names it: of a table's part the name is ``table part``. An object that
     stands outside of schemas has ``-`` for one."""
 
+    number: int
     kind: str
     schema: str
     name: str
 
+
+class Stage(NamedTuple):
+    """Entries that may be made at the same time; or ``alone``, one after the other in one connection."""
+
+    entries: list[Entry]
+    alone: bool
+
+
+_ATTACH: Final = "INDEX ATTACH"
+# What needs a partitioned index that is valid, and what is said of that.
+_LAST: Final = frozenset({"FK CONSTRAINT", "COMMENT"})
 
 _HEADING: Final = re.compile(
     r"^-- TOC entry (?P<number>\d+) \(class .*?\)$(?:\n-- Dependencies: .*$)?"
@@ -56,25 +69,36 @@ SELECT format('DROP %s %I ON %I.%I', kind, name, nspname, relname) FROM pg_names
 UNION ALL SELECT format('DROP EVENT TRIGGER %I', evtname) FROM pg_event_trigger"""
 
 
-async def remaining(binary: Path, archive: Path, connection: Connection, run: RunProgram) -> str:
-    """Which entries of what comes after the rows are to be made, as a list for pg_restore. Drops what is cheap to
-    make. Raises ``ServerFailed``."""
-    for (statement,) in await fetch(connection, _TO_DROP):
-        await fetch(connection, statement)
-    there = {Entry(*row) for row in await fetch(connection, _THERE)}
-    listed = await _list(binary, archive, run)
-    return "".join(f"{number};\n" for number, entry in listed if entry not in there)
-
-
-async def _list(binary: Path, archive: Path, run: RunProgram) -> list[tuple[int, Entry]]:
+async def list_entries(binary: Path, archive: Path, run: RunProgram) -> list[Entry]:
+    """What is to be made after the rows, in the archive's order. Raises ``ServerFailed``."""
     # It is verbose to number the entries.
     command = [str(binary), f"--section={Section.AFTER_ROWS}", "--verbose", "--file=-", str(archive)]
     ended = await run(command, {})
     if ended.exit_code:
         raise ServerFailed("the schema's archive cannot be read.", hint="Clone again.")
-    return list(_headings(ended.output))
+    return [
+        Entry(int(found["number"]), found["kind"], found["schema"], found["name"])
+        for found in _HEADING.finditer(ended.output)
+    ]
 
 
-def _headings(script: str) -> Iterator[tuple[int, Entry]]:
-    for found in _HEADING.finditer(script):
-        yield int(found["number"]), Entry(found["kind"], found["schema"], found["name"])
+async def remaining(connection: Connection, entries: Sequence[Entry]) -> list[Entry]:
+    """Those of the entries that are to be made yet. Drops what is cheap to make."""
+    for (statement,) in await fetch(connection, _TO_DROP):
+        await fetch(connection, statement)
+    there = set(await fetch(connection, _THERE))
+    return [entry for entry in entries if entry[1:] not in there]
+
+
+def stages(entries: Sequence[Entry]) -> list[Stage]:
+    """The entries in the order in which they can be made by several connections.
+
+    Two that attach indexes of partitions at the same time may each miss what the other does. PostgreSQL then leaves the
+    partitioned index invalid, and says nothing.
+    """
+    attached = [entry for entry in entries if entry.kind == _ATTACH]
+    if not attached:
+        return [Stage(list(entries), alone=False)]
+    first = [entry for entry in entries if entry.kind != _ATTACH and entry.kind not in _LAST]
+    last = [entry for entry in entries if entry.kind in _LAST]
+    return [Stage(first, alone=False), Stage(attached, alone=True), Stage(last, alone=False)]
