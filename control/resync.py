@@ -319,7 +319,7 @@ class _Resync:
     async def _hold(self, holder: Connection) -> Cut:
         session = await ReplicationSession.open(self._project.source_address, _PURPOSE)
         try:
-            async with hold.closed_gate(holder):
+            async with hold.closed_gate(holder, self._project.settings.snapshot.max_age):
                 cut, _ = await temporary_cut(self._project, self._production, session, _PURPOSE)
                 await hold.set_hold(holder, hold.Held(cut.lsn, cut.snapshot))
         except BaseException:

@@ -129,13 +129,14 @@ async def _both_at_one_lsn(
 ) -> AsyncIterator[tuple[Slot, str, Lsn | None]]:
     """Production's snapshot and the copy's, and where the copy stood in it; ``connection`` keeps the latter open."""
     holder = await target.connect(project.target_address, productions={state.production}, purpose="verify")
+    max_age = project.settings.snapshot.max_age
     async with holder:
-        async with hold.closed_gate(holder):
+        async with hold.closed_gate(holder, max_age):
             slot = await temporary_slot(session, "verify")
             taken = time.monotonic()
             if state.slot is not None:
                 await hold.set_hold(holder, hold.Held(slot.consistent_point, slot.snapshot))
-        async with no_longer_than(project.settings.snapshot.max_age, taken, "the copy was not verified"):
+        async with no_longer_than(max_age, taken, "the copy was not verified"):
             if state.slot is not None:
                 await bring_to(project, holder, slot.consistent_point, accept_writable_role=accept_writable_role)
             await fetch(connection, "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

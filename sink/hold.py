@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 from capture.model import Interrupted, Lsn, ServerFailed
@@ -28,10 +29,22 @@ READ_HOLD: Final = """SELECT h.lsn::text, h.snapshot FROM tezcat.hold h
 
 
 @asynccontextmanager
-async def closed_gate(connection: Connection) -> AsyncIterator[None]:
-    """No transaction of the stream is open, and none begins, until the block ends; no other reader until ``lift``."""
-    await fetch(connection, "SELECT pg_advisory_lock(%s)", (READER,))
-    await fetch(connection, "SELECT pg_advisory_lock(%s)", (GATE,))
+async def closed_gate(connection: Connection, patience: timedelta) -> AsyncIterator[None]:
+    """No transaction of the stream is open, and none begins, until the block ends; no other reader until ``lift``.
+
+    Raises ``Interrupted`` when the stream does not end its transaction, or the reader before us, in that time;
+    the connection is of no use then.
+    """
+    try:
+        async with asyncio.timeout(patience.total_seconds()):
+            await fetch(connection, "SELECT pg_advisory_lock(%s)", (READER,))
+            await fetch(connection, "SELECT pg_advisory_lock(%s)", (GATE,))
+    except TimeoutError:
+        raise Interrupted(
+            f"for {patience} (snapshot.max_age) the stream has been in one transaction, or another command has held "
+            "it.",
+            hint="See whether the process of the stream still runs: a halted one keeps the copy for itself.",
+        ) from None
     try:
         yield
     finally:

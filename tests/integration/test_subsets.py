@@ -7,6 +7,7 @@ import contextlib
 import random
 import signal
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -304,7 +305,7 @@ async def test_a_hold_is_given_up_where_rows_cannot_be_read(chosen: Project) -> 
         await stack.enter_async_context(holder)
         session = await ReplicationSession.open(source_address(chosen.source), "test")
         stack.push_async_callback(session.close)
-        async with hold.closed_gate(holder):
+        async with hold.closed_gate(holder, timedelta(minutes=1)):
             chosen.source.execute("UPDATE notes SET guest = 30 WHERE id = 4")
             slot = await session.create_slot("tezcat_held", temporary=True)
             chosen.source.execute("TRUNCATE notes")
