@@ -178,10 +178,10 @@ async def test_several_connections_make_the_same_as_one(
     assert copy.execute(MADE) == expected
 
 
-async def test_without_partitions_all_is_made_at_once(shared: Database, tmp_path: Path) -> None:
+async def test_without_partitions_all_is_made_at_once(empty: Database, tmp_path: Path) -> None:
     """There is nothing to wait for."""
-    shared.execute("CREATE TABLE public.a (id int PRIMARY KEY)", "CREATE TABLE public.b (id int REFERENCES public.a)")
-    listed = await list_entries(shared.server.programs / "pg_restore", dump(shared, tmp_path / "schema"), run)
+    empty.execute("CREATE TABLE public.a (id int PRIMARY KEY)", "CREATE TABLE public.b (id int REFERENCES public.a)")
+    listed = await list_entries(empty.server.programs / "pg_restore", dump(empty, tmp_path / "schema"), run)
     assert stages(listed) == [(listed, False)]
 
 
