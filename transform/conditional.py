@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,18 +30,24 @@ class ConditionalMask(RowMask):
         self.needs = tuple(dict.fromkeys(read))
 
     def apply_rows(self, values: pa.BinaryArray, siblings: Mapping[str, pa.BinaryArray]) -> pa.BinaryArray:
-        found = self._condition.evaluate({name: siblings[name] for name in self._condition.columns}, len(values))
-        spared = pc.invert(found).fill_null(False).to_numpy(zero_copy_only=False)
-        if not spared.any():
-            return _apply(self._mask, values, siblings)
-        if spared.all():
-            return _apply(self._otherwise, values, siblings)
+        divided = self.divided(len(values), siblings)
+        if len(divided) == 1:
+            return _apply(divided[0][0], values, siblings)
         parts = []
-        for mask, rows in ((self._mask, np.flatnonzero(~spared)), (self._otherwise, np.flatnonzero(spared))):
+        for mask, rows in divided:
             at = pa.array(rows)
             beside = {name: column.take(at) for name, column in siblings.items()}
             parts.append((rows, _apply(mask, values.take(at), beside)))
         return merge(len(values), *parts)
+
+    def divided(
+        self, count: int, siblings: Mapping[str, pa.BinaryArray]
+    ) -> list[tuple[Mask | RowMask | None, npt.NDArray[np.int64]]]:
+        """Which mask is for which of so many rows, for those that are for any; None keeps their values."""
+        found = self._condition.evaluate({name: siblings[name] for name in self._condition.columns}, count)
+        spared = pc.invert(found).fill_null(False).to_numpy(zero_copy_only=False)
+        parts = ((self._mask, np.flatnonzero(~spared)), (self._otherwise, np.flatnonzero(spared)))
+        return [(mask, rows) for mask, rows in parts if len(rows)] or [(self._mask, parts[0][1])]
 
 
 def _apply(

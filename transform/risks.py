@@ -4,8 +4,9 @@
   values equal ones.
 - *Linkability*: kept columns that say little each may be a row's own together.
 - *Personal*: a kept column whose values look like an address, a number or a name, or are running text, and keys and
-  leaves of documents that stay and look so; or, where rows are of people, a kept column whose name says that it holds
-  such.
+  leaves of documents that stay and look so; values that look so and come out of a mask as they went in, by its
+  condition, its expression, or the user's own code; or, where rows are of people, a kept column whose name says that
+  it holds such.
 - *Unknown leaves*: what documents hold that no path of their rule names.
 - *Failing* and *impure*: a mask that does not take a value of production, a function of the user's own that is none.
 - *Cost*: what the masks of a whole snapshot take, measured on the samples.
@@ -40,6 +41,7 @@ from capture.model import (
 )
 from transform.arraytext import delimiter_of, parse
 from transform.binding import BlankPaddedMask
+from transform.conditional import ConditionalMask
 from transform.coverage import Decision, Finding, FindingKind, Severity
 from transform.domains import root_of
 from transform.masks.arrays import ArrayMask
@@ -70,6 +72,10 @@ _TIMES_OF_DAY: Final = frozenset({"timestamp", "timestamptz", "time", "timetz"})
 _TRIED_FOR_PURITY: Final = 100
 # What classifies by its share alone, and says something of a person.
 _TELLING: Final = frozenset({Category.PHONE, Category.PERSONAL_NUMBER, Category.IP, Category.MAC})
+# What these make of a value is for the rules' author to say; any other mask hides it by itself.
+_OF_THE_USER: Final = frozenset({"custom", "text.regex"})
+# By chance a mask gives so many names, and no more, that were there before.
+_BY_CHANCE: Final = 0.05
 _NAMES: Final = (Category.FULL_NAME, Category.FIRST_NAME, Category.LAST_NAME)
 # What a name is believed to say of a column of numbers, and what says it though the values are few.
 _IN_NUMBERS: Final = TELLING | {Category.PHONE, Category.ACCOUNT, Category.PERSONAL_NUMBER, Category.BIRTH}
@@ -128,7 +134,7 @@ class Risks:
         yield from self._mask_all(table, plan, rows, masked)
         for name in plan.columns:
             decision = self._decisions[ColumnName(table.root or table.name, name)]
-            yield from self._judge_column(decision, plan, rows.column(name).drop_null().to_pylist(), masked[name])
+            yield from self._judge_column(decision, plan, rows, masked[name])
         if table.name in self._about_people:
             yield from self._linkable(plan, rows)
         yield from self._unsent(table, plan, rows)
@@ -154,14 +160,19 @@ class Risks:
                 yield Finding(Severity.NOTE, FindingKind.UNSENT, str(decision.column), message, hint, decision.at)
 
     def _judge_column(
-        self, decision: Decision, plan: TablePlan, values: list[bytes], masked: Sequence[bytes | None] | None
+        self, decision: Decision, plan: TablePlan, rows: pa.RecordBatch, masked: Sequence[bytes | None] | None
     ) -> Iterator[Finding]:
-        mask = plan.masks.get(decision.column.column)
+        name = decision.column.column
+        mask = plan.masks.get(name)
+        values: list[bytes] = rows.column(name).drop_null().to_pylist()
         if mask is None:
             is_of_people = decision.column.table in self._about_people
             yield from _personal(decision, Profile.of(values), is_of_people=is_of_people)
         else:
-            yield from _inside(decision, mask, values)
+            for part, its_values in _parts(mask, name, rows):
+                yield from _inside(decision, part, its_values)
+            if masked is not None and (decision.rule.when is not None or decision.rule.mask in _OF_THE_USER):
+                yield from _passing(decision, rows.column(name).to_pylist(), masked)
         stands_alone = len(decision.domain.columns) == 1 and decision.column not in self._uniques
         if masked is not None and stands_alone and decision.column.table in self._about_people:
             yield from _frequencies(decision, Profile.of(values), masked)
@@ -344,6 +355,23 @@ def _personal(decision: Decision, profile: Profile, *, is_of_people: bool) -> It
     yield _risk(FindingKind.PERSONAL, decision, message, hint)
 
 
+def _passing(decision: Decision, values: Sequence[bytes | None], masked: Sequence[bytes | None]) -> Iterator[Finding]:
+    """What comes out of a mask as it went in, and looks like personal data."""
+    shape = decision.shape
+    present = [(value, out) for value, out in zip(values, masked, strict=True) if value is not None]
+    profile = Profile.of([value for value, out in present if value == out])
+    if not profile.total or shape.kind != "b" or shape.base_type not in _WITH_TEXT:
+        return
+    what = _signs(profile)
+    if not what and profile.total > _BY_CHANCE * len(present):
+        what = _looks_like(profile)
+        if not what and profile.sentences > _SENTENCES * profile.total:
+            what = f"there is running text in {profile.sentences:,}"
+    if what:
+        message = f"{profile.total:,} of {len(present):,} sampled values come out as they went in, and {what} of these."
+        yield _risk(FindingKind.PERSONAL, decision, message, "Mask them too, or keep them knowingly.")
+
+
 def _may_hold(shape: Column, named: Category) -> bool:
     """Whether a column of that type may hold what its name says: a ``login`` that is a time is no user's name."""
     base = shape.base_type
@@ -379,6 +407,16 @@ def _signs(profile: Profile) -> str:
             inside = " or hold one inside" if hits.inside else ""
             return f"there are signs of personal data ({detector.what}){inside} in {hits.count:,}"
     return ""
+
+
+def _parts(mask: AnyMask, name: str, rows: pa.RecordBatch) -> Iterator[tuple[AnyMask, list[bytes]]]:
+    """The masks that a column of the rows has, by its condition if there is one, each with its values."""
+    if not isinstance(mask, ConditionalMask):
+        yield mask, rows.column(name).drop_null().to_pylist()
+        return
+    for part, at in mask.divided(rows.num_rows, dict(zip(rows.schema.names, rows.columns, strict=True))):
+        if part is not None:
+            yield part, rows.column(name).take(pa.array(at)).drop_null().to_pylist()
 
 
 def _inside(decision: Decision, mask: AnyMask, values: list[bytes]) -> Iterator[Finding]:

@@ -236,6 +236,42 @@ def test_kept_columns_with_personal_values_are_told(column: str, values: list[st
     assert words in finding.message
 
 
+ADDRESSES = [f"{CANARY}{n}@mail.example" for n in range(30)]
+TEXTS = [f"she said on day {n} that it was {CANARY}" for n in range(30)]
+NAMES = ["Mary", "John", "Anna", "Peter", "Susan", "Paul"] * 5
+
+
+@pytest.mark.parametrize(
+    ("rule", "values", "words"),
+    [
+        ({"mask": "email", "when": "id >= 10"}, ADDRESSES, "10 of 30 sampled values come out"),
+        ({"mask": "email", "when": "id <> 3"}, ADDRESSES, "email) in 1 of these"),
+        ({"mask": "text.lorem", "when": "id >= 10"}, TEXTS, "running text in 10 of these"),
+        ({"mask": "name.first", "when": "id >= 10"}, NAMES, "first name) in 10 of these"),
+        ({"mask": "text.regex", "pattern": "^x$", "replacement": "y", "unmatched": "keep"}, ADDRESSES, "30 of these"),
+        ({"mask": "custom", "function": "tests.transform.custom_masks:same"}, ADDRESSES, "30 of these"),
+        ({"mask": "email", "when": "id >= 10", "otherwise": "redact"}, ADDRESSES, ""),
+        ({"mask": "name.first", "when": "id <> 3"}, NAMES, ""),
+        ("email", ADDRESSES, ""),
+    ],
+)
+def test_values_that_a_mask_lets_through_are_told(rule: object, values: list[str], words: str) -> None:
+    """By a condition, an expression or a function; a few names may be there by chance."""
+    said = [one for one in found(rules(a=rule), of("a text"), {"a": values}) if one.kind is FindingKind.PERSONAL]
+    assert len(said) == bool(words)
+    assert all(words in one.message and one.severity is Severity.RISK for one in said)
+
+
+def test_what_is_masked_under_a_condition_is_judged_as_without() -> None:
+    """By the values that the mask gets: leaves that stay, and those that no path names."""
+    documents = [f'{{"mail": "{CANARY}{n}@mail.example", "n": {n}}}' for n in range(30)]
+    rule = {"mask": "json", "paths": {"$.mail": "keep"}, "when": "id >= 10", "otherwise": "null"}
+    said = found(rules(a=rule), of("a jsonb"), {"a": documents})
+    assert kinds(said) == {"a": {FindingKind.UNKNOWN_LEAVES, FindingKind.PERSONAL}}
+    assert any("names 20 leaves" in one.message for one in said)
+    assert any("$.mail is kept" in one.message and "20 in the sample" in one.message for one in said)
+
+
 @pytest.mark.parametrize(
     ("column", "values"),
     [
@@ -316,7 +352,8 @@ def failing(values, keyed):
 """
 
 
-def test_functions_are_tried_with_samples(tmp_path: Path) -> None:
+@pytest.mark.parametrize("condition", ["", ', when: "id >= 0"'])
+def test_functions_are_tried_with_samples(condition: str, tmp_path: Path) -> None:
     """One that is not pure is an error; one that fails would stop a copy."""
     (tmp_path / "risky_functions.py").write_text(FUNCTIONS)
     path = tmp_path / "rules.yaml"
@@ -326,7 +363,7 @@ def test_functions_are_tried_with_samples(tmp_path: Path) -> None:
     }.items():
         path.write_text(
             f"version: 1\ntables:\n  {NAME}:\n    columns:\n      id: keep\n"
-            f"      a: {{mask: custom, function: 'risky_functions:{function}'}}\n"
+            f"      a: {{mask: custom, function: 'risky_functions:{function}'{condition}}}\n"
         )
         said = found(load_rules(path), of("a text"), {"a": [f"q{CANARY}{n}" for n in range(20)]})
         assert [(one.severity, one.kind) for one in said] == [expected]
