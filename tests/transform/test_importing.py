@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from capture.model import BadInput, TableName
+from tests.fix_catalog import catalog, table
 from transform.document import load
 from transform.importing import Imported, from_greenmask, from_labels, write
 from transform.importing import greenmask as conversion
 from transform.masks.base import MASKS, mask_kind
 from transform.rules import ColumnRule, load_rules
+from transform.suggest import suggest
+from transform.suggest.comments import left_out
 
 PEOPLE = TableName("public", "people")
 
@@ -188,6 +191,16 @@ def test_rows_of_a_dump_are_not_read_as_labels() -> None:
     assert from_labels(f"{rows}{LABELS}{rows}").columns.keys() == {PEOPLE}
 
 
+def test_what_only_looks_like_a_label_is_none() -> None:
+    """What is commented out, or stands in a text, decides nothing; what cannot be read is told with its line."""
+    kept = "SECURITY LABEL FOR anon ON COLUMN public.people.email IS 'NOT MASKED';"
+    text = f"-- {kept}\n/* {kept}\n*/\nCOMMENT ON TABLE a IS 'it''s {kept.replace(chr(39), chr(39) * 2)}';\n"
+    text += f"SELECT $x$ {kept} $x$;\nSECURITY LABEL FOR anon ON COLUMN public.people.id IS ;\n"
+    imported = from_labels(text)
+    assert imported.columns == {}
+    assert list(map(str, imported.unequal)) == ["line 6: a label that cannot be read; nothing was taken from it"]
+
+
 def test_text_without_labels_is_refused() -> None:
     """It is no such dump."""
     with pytest.raises(BadInput, match="no SECURITY LABEL"):
@@ -213,6 +226,26 @@ def test_the_file_loads_and_decisions_win(tmp_path: Path) -> None:
     }
     assert (rules.locale, people.subject, list(rules.domains)) == ("de_DE", "id", ["d"])
     assert "#   public.people.odd: my.own() has no equal; it is todo" in path.read_text()
+
+
+def test_comments_of_the_file_stay(tmp_path: Path) -> None:
+    """A person's reasons are not lost to an import, and a second one adds nothing; what a suggestion makes of the file
+    no longer says that it was imported."""
+    path = tmp_path / "rules.yaml"
+    before = (
+        "# The works council agreed.\nversion: 1\ntables:\n  # people\n  public.people:\n    columns:\n"
+        "      # Ask Anna.\n      email: redact  # by hand\n      note: todo  # why?\n"
+        "domains:\n  d: {mask: email, columns: [public.a.b]}  # both\n# the end\n"
+    )
+    path.write_text(before)
+    known = load(path)
+    path.write_text(write(from_labels(LABELS), load_rules(path)))
+    once = path.read_text()
+    assert left_out(known, load(path)) == []
+    assert all(line in once.splitlines() for line in before.splitlines() if "#" in line and "note" not in line)
+    path.write_text(write(from_labels(LABELS), load_rules(path)))
+    assert path.read_text() == once
+    assert "# Imported" not in suggest(catalog(table("public.people", "email text")), {}, load_rules(path))
 
 
 def test_masks_that_are_named_exist() -> None:

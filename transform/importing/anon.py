@@ -13,9 +13,12 @@ from transform.rules import KEEP
 
 _NAME: Final = r'(?:"(?:[^"]|"")+"|[\w$]+)'
 _LABEL: Final = re.compile(
-    rf"""SECURITY \s+ LABEL \s+ (?:FOR \s+ (?P<provider>{_NAME}) \s+)? ON \s+ (?P<kind>[A-Z]+(?:\s+VIEW)?) \s+
+    rf"""--[^\n]* | /\*.*?\*/
+       | SECURITY \s+ LABEL \s+ (?:FOR \s+ (?P<provider>{_NAME}) \s+)? ON \s+ (?P<kind>[A-Z]+(?:\s+VIEW)?) \s+
          (?P<object>{_NAME}(?:\s*\.\s*{_NAME})*) \s+ IS \s+
-         (?: NULL | E?'(?P<quoted>(?:[^'\\]|''|\\.)*)' | \$(?P<tag>\w*)\$(?P<dollars>.*?)\$(?P=tag)\$ )""",
+         (?: NULL | E?'(?P<quoted>(?:[^'\\]|''|\\.)*)' | \$(?P<tag>\w*)\$(?P<dollars>.*?)\$(?P=tag)\$ )
+       | (?P<unread>SECURITY \s+ LABEL \s)
+       | '(?:[^']|'')*' | \$(?P<other>\w*)\$.*?\$(?P=other)\$""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 _FUNCTION: Final = re.compile(r"WITH\s+FUNCTION\s+([\w.]+)\s*\(", re.IGNORECASE)
@@ -26,11 +29,18 @@ _ROWS: Final = re.compile(r"^COPY [^\n]* FROM stdin[^\n]*;\n.*?^\\\.$", re.MULTI
 def from_labels(text: str) -> Imported:
     """The rules that the labels in a dump or a script mean. Raises ``BadInput`` when there are none."""
     imported = Imported()
-    found = list(_LABEL.finditer(_ROWS.sub("", text)))
+    # Of rows that are left out, the ends of their lines stay, which are counted.
+    text = _ROWS.sub(lambda rows: "\n" * rows[0].count("\n"), text)
+    # Comments and other texts are found only to be passed over: a label in them is none.
+    found = [match for match in _LABEL.finditer(text) if match["kind"] or match["unread"]]
     if not found:
         raise BadInput("there is no SECURITY LABEL in this text.", hint="Dump the schema with pg_dump --schema-only.")
     of_columns: dict[ColumnName, str] = {}
     for match in found:
+        if match["unread"]:
+            line = text.count("\n", 0, match.start()) + 1
+            imported.unequal.append(Unequal(f"line {line}", "a label that cannot be read", "nothing was taken from it"))
+            continue
         label = match["dollars"] if match["dollars"] is not None else (match["quoted"] or "").replace("''", "'")
         kind = re.sub(r"\s+", " ", match["kind"]).upper()
         named = re.sub(r"\s*\.\s*", ".", match["object"])

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from capture.model import TableName
+from capture.model import ColumnName, TableName
 from transform.rules import TODO, Rules
+from transform.suggest.comments import END, IMPORTED, Comments, read_comments
 from transform.suggest.writing import flow, scalar
 
 Written: TypeAlias = str | dict[str, Any]
@@ -46,7 +47,7 @@ class Imported:
 
 
 def write(imported: Imported, existing: Rules | None) -> str:
-    """A rules file. Decisions of ``existing`` win over what was imported."""
+    """A rules file. Decisions of ``existing`` win over what was imported, and its comments stay."""
     tables: dict[TableName, dict[str, Any]] = {}
     known = existing if existing is not None else Rules(version=1)
     for name, own in known.tables.items():
@@ -63,25 +64,31 @@ def write(imported: Imported, existing: Rules | None) -> str:
 
 
 def _lines(known: Rules, tables: dict[TableName, dict[str, Any]], imported: Imported) -> Iterator[str]:
-    yield "# Imported. Columns that are not named here are undecided; `tezcat rules suggest` proposes rules for them."
-    yield "version: 1"
+    comments = read_comments(known.document) if known.document is not None else Comments()
+    yield IMPORTED
+    yield from comments.around("version", "version: 1")
     for key, value in known.model_dump(exclude={"version", "tables", "domains"}, exclude_defaults=True).items():
-        yield f"{scalar(key)}: {flow(value)}"
+        yield from comments.around(key, f"{scalar(key)}: {flow(value)}")
     if tables:
-        yield "tables:"
+        yield from comments.around("tables", "tables:")
     for name, settings in sorted(tables.items()):
-        yield f"  {scalar(str(name))}:"
+        yield from comments.around(name, f"  {scalar(str(name))}:")
         for key, value in settings.items():
             if key != "columns":
                 yield f"    {key}: {flow(value)}"
         yield "    columns:" if settings["columns"] else "    columns: {}"
         for column, rule in settings["columns"].items():
-            yield f"      {scalar(column)}: {'null' if rule == 'null' else flow(rule)}"
+            line = f"      {scalar(column)}: {'null' if rule == 'null' else flow(rule)}"
+            yield from comments.around(ColumnName(name, column), line)
     if known.domains:
-        yield "domains:"
-    for name_of_domain, domain in known.domains.items():
+        yield from comments.around("domains", "domains:")
+    for called, domain in known.domains.items():
         written = domain.written if isinstance(domain.written, dict) else {"mask": domain.written}
-        yield f"  {scalar(name_of_domain)}: {flow({**written, 'columns': [str(column) for column in domain.columns]})}"
+        line = f"  {scalar(called)}: {flow({**written, 'columns': [str(column) for column in domain.columns]})}"
+        yield from comments.around(f"domains.{called}", line)
+    yield from (at_end := comments.above.get(END, []))
     if imported.unequal:
-        yield "# What has no equal, and what was done instead:"
-        yield from (f"#   {each}" for each in map(str, imported.unequal) if each.isprintable())
+        told = ["# What has no equal, and what was done instead:"]
+        told += [f"#   {each}" for each in map(str, imported.unequal) if each.isprintable()]
+        # Who imports a file again is told the same.
+        yield from (line for line in told if line not in at_end)

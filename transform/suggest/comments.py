@@ -23,6 +23,11 @@ HEADER: Final = """\
 # Rules for every column: keep, null, a mask, or todo. A column that is undecided or todo blocks the run.
 # The comments are the evidence, as counts over sampled values: `email: 998/1000`.
 """
+IMPORTED: Final = (
+    "# Imported. Columns that are not named here are undecided; `tezcat rules suggest` proposes rules for them."
+)
+# What a file says of itself, at its top.
+_OWN: Final = (*HEADER.splitlines(), IMPORTED)
 GONE: Final = "# Rules left away, because no table that is copied has what they name:"
 
 # What a comment may stand at: a column, a table, a key at the top, or a declared domain, as ``domains.NAME``.
@@ -60,7 +65,6 @@ def read_comments(document: Document) -> Comments:
     lines = document.text.splitlines()
     written = _comments(document)
     places = _places(document.root)
-    own = HEADER.splitlines()
     at: Place = END
     waiting: list[str] = []
     for number, line in enumerate(lines):
@@ -69,7 +73,7 @@ def read_comments(document: Document) -> Comments:
         if comment == GONE:
             break
         if not line[:start].strip():
-            waiting += [comment] if comment and comment not in own else []
+            waiting += [comment] if comment and comment not in _OWN else []
             continue
         at = places.get(number, at)
         found.above[at] += waiting
@@ -85,7 +89,7 @@ def read_comments(document: Document) -> Comments:
 def left_out(before: Document, after: Document) -> list[str]:
     """The comments of a file that the one in its place has not. Evidence that has changed is none of them."""
     old, new = _texts(before), _texts(after)
-    gone = Counter(old) - Counter(new) - Counter(HEADER.splitlines())
+    gone = Counter(old) - Counter(new) - Counter(_OWN)
     end = old.index(GONE) if GONE in old else len(old)
     return [comment for comment in old[:end] if gone[comment] and not _EVIDENCE.search(comment)]
 
