@@ -43,7 +43,7 @@ def import_rules(file: Path, tool: Tool, output: Path) -> ImportedRules:
     else:
         imported = from_labels(_text(file))
     rules_file.replace(output, write(imported, existing))
-    return _summary(output, imported)
+    return _summary(output, imported.beside(existing))
 
 
 def _text(file: Path) -> str:

@@ -12,7 +12,7 @@ from transform.document import load
 from transform.importing import Imported, from_greenmask, from_labels, write
 from transform.importing import greenmask as conversion
 from transform.masks.base import MASKS, mask_kind
-from transform.rules import ColumnRule, load_rules
+from transform.rules import ColumnRule, Rules, load_rules
 from transform.suggest import suggest
 from transform.suggest.comments import left_out
 
@@ -226,6 +226,17 @@ def test_the_file_loads_and_decisions_win(tmp_path: Path) -> None:
     }
     assert (rules.locale, people.subject, list(rules.domains)) == ("de_DE", "id", ["d"])
     assert "#   public.people.odd: my.own() has no equal; it is todo" in path.read_text()
+
+
+def test_what_has_no_equal_is_todo_only_where_nothing_is_decided() -> None:
+    """The summary says what the file holds."""
+    existing = Rules.model_validate({"version": 1, "tables": {"public.people": {"columns": {"odd": "redact"}}}})
+    imported = from_labels(LABELS)
+    (told,) = [one for one in imported.beside(existing).unequal if one.where == "public.people.odd"]
+    assert told.instead == "the file's own rule stays"
+    assert "odd" in imported.columns[PEOPLE]
+    assert "odd" not in imported.beside(existing).columns[PEOPLE]
+    assert "#   public.people.odd: my.own() has no equal; the file's own rule stays" in write(imported, existing)
 
 
 def test_comments_of_the_file_stay(tmp_path: Path) -> None:

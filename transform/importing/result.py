@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from capture.model import ColumnName, TableName
@@ -45,10 +45,25 @@ class Imported:
             rule = None
         known[column] = TODO if rule is None else rule
 
+    def beside(self, existing: Rules | None) -> Imported:
+        """What is left to take where a file's own decisions win."""
+        tables = existing.tables.items() if existing is not None else ()
+        decided = {
+            f"{name}.{column}" for name, own in tables for column, rule in own.columns.items() if rule.mask != TODO
+        }
+        left = Imported(rows=self.rows)
+        for table, columns in self.columns.items():
+            left.columns[table] = {each: rule for each, rule in columns.items() if f"{table}.{each}" not in decided}
+        left.unequal = [
+            replace(one, instead="the file's own rule stays") if one.where in decided else one for one in self.unequal
+        ]
+        return left
+
 
 def write(imported: Imported, existing: Rules | None) -> str:
     """A rules file. Decisions of ``existing`` win over what was imported, and its comments stay."""
     tables: dict[TableName, dict[str, Any]] = {}
+    imported = imported.beside(existing)
     known = existing if existing is not None else Rules(version=1)
     for name, own in known.tables.items():
         settings = own.model_dump(mode="json", exclude={"columns"}, exclude_unset=True, by_alias=True)
@@ -58,8 +73,7 @@ def write(imported: Imported, existing: Rules | None) -> str:
         if name in imported.rows and "rows" not in table:
             table["rows"] = imported.rows[name]
         for column, rule in imported.columns.get(name, {}).items():
-            if table["columns"].get(column, TODO) == TODO:
-                table["columns"][column] = rule
+            table["columns"][column] = rule
     return "\n".join(_lines(known, tables, imported)) + "\n"
 
 
