@@ -79,8 +79,17 @@ def test_names_and_secrets_are_told_from_words() -> None:
     assert is_like_full_name("Chidi Okonkwo")
     assert not any(map(is_like_full_name, ["Okonkwo", "a long okonkwo", "Xq Zv"]))
     assert not any(map(is_full_name, ["Sturdy Kettle", "Anna", "anna keller runs", "山", ""]))
-    assert all(map(names_somebody, ["cv-anna-keller.pdf", "anna.keller", "We met Anna Keller at noon"]))
-    assert not any(map(names_somebody, ["we will mark it", "Anna met Keller", "scan_0042.pdf", "an.li", ""]))
+    assert all(
+        map(
+            names_somebody,
+            ["cv-anna-keller.pdf", "anna.keller", "/home/Anna/cv_Keller.pdf", "We met Anna Keller at noon"],
+        )
+    )
+    assert not any(
+        map(
+            names_somebody, ["we will mark it", "Anna met Keller", "/home/anna/cv_keller", "scan_0042.pdf", "an.li", ""]
+        )
+    )
     assert looks_random("q8ZrT2mKx9LwPv4nB7cY1sDf")
     assert not any(map(looks_random, ["a-quite-long-slug-of-an-article", "Donaudampfschifffahrt", "2024-01-31T10:00"]))
 
@@ -367,6 +376,24 @@ def test_addresses_of_one_table_are_told_apart() -> None:
     assert "billing_city: {mask: address.city, group: billing}" in text
     assert "ship_zip: {mask: address.postcode, group: ship}" in text
     assert "      city: address.city" in text
+
+
+def test_towns_that_are_called_like_people_and_house_numbers_are_parts_of_an_address() -> None:
+    """The name of a column of towns is believed though the values are last names too; a house number is no street."""
+    names = ["Pereira", "Campos", "Nogueira", "Moura", "Miller", "Keller", "Dubois", "Moreau", "Garcia", "Martinez"]
+    samples = {
+        "street": [b"Rua %d" % n for n in range(100)],
+        "house_no": [b"%d" % n for n in range(100)],
+        "cidade": [f"{one}-{other}".encode() for one in names for other in names],
+    }
+    written = suggest(
+        catalog(table("public.homes", "id int8 pk", "street text", "house_no text", "cidade text")),
+        {ColumnName.parse(f"public.homes.{name}"): values for name, values in samples.items()},
+        None,
+    )
+    assert "street: address.street" in written
+    assert "house_no: text.scramble" in written
+    assert "cidade: address.city" in written
 
 
 @pytest.mark.parametrize(("prefix", "locale"), [(b"+49 30 ", "de_DE"), (b"030 ", None), (b"+1 212 ", None)])

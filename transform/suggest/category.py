@@ -19,6 +19,7 @@ class Category(StrEnum):
     USERNAME = "username"
     PHONE = "phone"
     STREET = "street"
+    HOUSE_NUMBER = "house number"
     CITY = "city"
     POSTCODE = "postcode"
     REGION = "region"

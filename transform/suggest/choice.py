@@ -28,6 +28,7 @@ _TEXT_MASKS: Final[dict[Category, tuple[Written, ...]]] = {
     Category.USERNAME: ("username", "id.uuid"),
     Category.PHONE: ("phone", _PHONE),
     Category.STREET: ("address.street", "id.uuid"),
+    Category.HOUSE_NUMBER: ("text.scramble",),
     Category.CITY: ("address.city", "id.uuid"),
     Category.POSTCODE: ("address.postcode",),
     Category.REGION: ("address.region", "text.lorem"),

@@ -147,12 +147,16 @@ _SHORTEST_WITHIN: Final = 3
 
 def names_somebody(text: str) -> bool:
     """Whether a first and a last name stand beside each other in a longer text, with capital letters as names have, or
-    in what is written without spaces, such as the name of a file or of a user."""
+    in what is written without spaces, such as the name of a file or of a user: there with capital letters also where
+    something in small ones stands between, as ``/home/Anna/cv_Keller`` has it."""
     is_one_word = " " not in text
     found = list(_RUNS_OF_LETTERS.finditer(text))
+    pairs = [(one, other) for one, other in pairwise(found) if other.start() - one.end() <= 1]
+    if is_one_word:
+        pairs += pairwise(run for run in found if run[0].istitle())
     first, last = first_names(), last_names()
-    for one, other in pairwise(found):
-        if other.start() - one.end() > 1 or min(len(one[0]), len(other[0])) < _SHORTEST_WITHIN:
+    for one, other in pairs:
+        if min(len(one[0]), len(other[0])) < _SHORTEST_WITHIN:
             continue
         if not is_one_word and not (one[0].istitle() and other[0].istitle()):
             continue

@@ -181,7 +181,8 @@ def _by_dictionary(profile: Profile, setting: Setting, category: Category | None
         return None
     if category is Category.PLAIN and not setting.personal and profile.names[Category.FULL_NAME] < MOST:
         return None
-    for known in _NAMES:
+    # Towns are called like people: of a column that is named after towns, only full names say otherwise.
+    for known in _NAMES[:1] if category is Category.CITY else _NAMES:
         if profile.names[known] >= MOST and (known is Category.FULL_NAME or not profile.is_few):
             return Verdict(known, f"{known}: {profile.names[known]:.0%}")
     if not setting.of_things and profile.like_full_names >= MOST and profile.names[_NAMES[0]] >= _LIKE_FULL_NAMES:

@@ -31,28 +31,33 @@ from transform.suggest.terms import (
     THINGS,
 )
 
-# A term belongs to the first category that lists it.
-_CATEGORY_OF: Final = {
-    "_".join(IN_FULL.get(word, word) for word in term.split("_")): category
-    for category, terms in reversed(TERMS)
-    for term in terms.split()
-}
-_RANK: Final = {category: rank for rank, (category, _) in enumerate(TERMS)}
-_LONGEST_TERM: Final = max(term.count("_") + 1 for term in _CATEGORY_OF)
-
 # Letters that are no other letter with an accent.
 _WITHOUT_STROKE: Final = str.maketrans(
     {"ß": "ss", "ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "\u0131": "i", "æ": "ae"}
 )
 
 
+def _plain(text: str) -> str:
+    """Without accents; of kana, too, a term and a name lose the same."""
+    decomposed = unicodedata.normalize("NFKD", text.translate(_WITHOUT_STROKE))
+    return "".join(sign for sign in decomposed if not unicodedata.combining(sign))
+
+
+# A term belongs to the first category that lists it.
+_CATEGORY_OF: Final = {
+    "_".join(IN_FULL.get(word, word) for word in _plain(term).split("_")): category
+    for category, terms in reversed(TERMS)
+    for term in terms.split()
+}
+_RANK: Final = {category: rank for rank, (category, _) in enumerate(TERMS)}
+_LONGEST_TERM: Final = max(term.count("_") + 1 for term in _CATEGORY_OF)
+
+
 @lru_cache(maxsize=8192)
 def tokens(name: str) -> tuple[str, ...]:
     """The words of a name, in small letters, without accents and in full: ``guestEmail_2`` is guest, email, 2, and
     ``CUST_NM`` is customer, name."""
-    plain = unicodedata.normalize("NFKD", name.translate(_WITHOUT_STROKE))
-    plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
-    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", plain)]
+    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", _plain(name))]
     return tuple(_in_full(part) for word in words for part in _apart(word))
 
 

@@ -56,9 +56,14 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         door_passcode session_data auth_code authorization_code activation_key activation_code
         verification_code invite_code code_verifier code_challenge access_key_id client_secret
         signing_key shared_key psk wifi_password wlan_key sicherheitsfrage contrasenia heslo jelszo
-        sifresi salasana parol""",
+        sifresi salasana parol
+        motdepasse key_hash パスワード 暗証番号 秘密鍵 秘密の質問 トークン""",
     ),
-    (Category.EMAIL, "email e_mail mail emails mailto correo courriel email_address mail_address correo_electronico"),
+    (
+        Category.EMAIL,
+        """email e_mail mail emails mailto correo courriel email_address mail_address correo_electronico メール
+        メールアドレス 電子メール""",
+    ),
     (Category.USER_AGENT, "user_agent useragent ua browser_string http_user_agent"),
     (Category.MAC, "mac mac_address macaddr macaddress hw_address bssid ssid"),
     (
@@ -73,7 +78,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         card_last_four last_four kreditkartennummer numero_tarjeta tarjeta carte_bancaire card_num
         kartennummer kartennr ultimos4 ultimos_4 ultimos_cuatro payment_card_number numero_carte
         numero_cartao numero_carta carta_credito cartao_credito kaartnummer numer_karty kortnummer
-        card_bin card_pan cc_num track1 track2 karten_nr kreditkarte_nr""",
+        card_bin card_pan cc_num track1 track2 karten_nr kreditkarte_nr
+        カード番号 クレジットカード番号""",
     ),
     (Category.IBAN, "iban iban_no iban_nr iban00 bankverbindung cpty_iban"),
     (
@@ -91,7 +97,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         kontoverbindung rekeningnummer numero_konta conta_corrente conta_bancaria cuenta_bancaria
         cuenta_corriente conto_corrente koza_bango koza account_num rib hesap_no bankn customer_account
         cislo_uctu konto_bankowe accountnr kto kto_nr ktonr nr_rachunku rachunek szamlaszam cont_bancar
-        numero_de_compte no_compte num_compte cuenta cta cta_bancaria ccc conta""",
+        numero_de_compte no_compte num_compte cuenta cta cta_bancaria ccc conta
+        口座番号 銀行口座""",
     ),
     (
         Category.PERSONAL_NUMBER,
@@ -133,7 +140,9 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         document_no id_document id_doc id_card_no id_nr ausweis_nummer pass_nr passnr numero_pasaporte
         pasaporte_no num_passeport hajo_szam gov_id government_id ghana_card pan_no dea_no document_nr
         dokumentnummer dokumentnr visa_number visa_no permit_number permit_no sozialversicherungsnr
-        rentenversicherungsnr steueridnr krankenkassennr versichertennr""",
+        rentenversicherungsnr steueridnr krankenkassennr versichertennr
+        マイナンバー 個人番号 社員番号 職員番号 会員番号 顧客番号 患者番号 学籍番号 免許証番号 旅券番号
+        パスポート番号 保険証番号 基礎年金番号""",
     ),
     (
         Category.PHONE,
@@ -147,7 +156,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         phone2 ph_no ph_number mob_no mobile_no cell_no fon fono phon tfno telef tlfno telno tel_no
         tel_number handy_nr mobiltel mobiltelefon telefax tel_fax fax_no tfax cep_tel gsm_no telefonszam
         mobilszam telefoni telefonas telefons puhelin_nro matkapuhelin no_hp no_telp telp viber
-        wechat_phone a_number b_number anum bnum ani dnis cli_number called calling caller_no callee_no""",
+        wechat_phone a_number b_number anum bnum ani dnis cli_number called calling caller_no callee_no
+        携帯 携帯番号 自宅電話 連絡先 ファックス ファクス""",
     ),
     (
         Category.FIRST_NAME,
@@ -158,7 +168,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         fname1 name_first nom_prenom vname vnam vorn vorna pvname rufn namev vornam nom_pila prenume
         ime_osobe utonev keresztnev firstn given1 known_as mid_name mid_initial middle midname mname
         second_name segundo_nombre otchestvo patronymic imya christian_name taufname vards vardas eesnimi
-        prename isim adi""",
+        prename isim adi
+        名 下の名前 メイ""",
     ),
     (
         Category.LAST_NAME,
@@ -169,7 +180,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         ledigenname birth_name birthname nom_naissance nom_jeune_fille apellido1 apellido2 ap1 ap2 ape1
         ape2 apaterno amaterno apellido_paterno apellido_materno ap_paterno ap_materno sobren
         nome_familia prezime vezeteknev csaladnev familiya familija perekonnanimi uzvards pavarde
-        mothers_maiden mother_maiden mothers_maiden_name maiden mthr_mdn""",
+        mothers_maiden mother_maiden mothers_maiden_name maiden mthr_mdn
+        姓 名字 苗字 旧姓 セイ""",
     ),
     (
         Category.USERNAME,
@@ -180,7 +192,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         tiktok mastodon discord skype_name principal principal_name actor_username actor_name operator_id
         crt_user created_user create_user update_user upd_user crt_by upd_by ernam aenam last_user
         entered_user login_user loginname os_user db_user samaccountname insta insta_handle ig_handle
-        x_handle tg_handle nick_name gamertag""",
+        x_handle tg_handle nick_name gamertag
+        ユーザー名 ユーザ名 ログイン ログイン_id""",
     ),
     (
         Category.FULL_NAME,
@@ -204,7 +217,9 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         embossed_name printed_name name_on_card badge_name lead_guest main_guest plus_one companion
         mitreisende accompanying beifahrer responsible_person point_of_contact poc signatory signer
         signed_name undersigned unterzeichner unterschrieben_von mothers_name fathers_name nombre_madre
-        nombre_padre nom_pere nom_mere nome_da_mae anyja_neve imie_ojca imie_matki invnam investigator""",
+        nombre_padre nom_pere nom_mere nome_da_mae anyja_neve imie_ojca imie_matki invnam investigator
+        フリガナ ふりがな 氏名カナ カナ氏名 お名前 会員名 顧客名 患者名 利用者名 担当者名 宛名 名義
+        口座名義 契約者名 受取人 保護者名 filiacao""",
     ),
     (
         Category.GENDER,
@@ -226,7 +241,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         geburtsdat szul szul_dat szuletesi szuletesi_datum szuletett data_ur data_urodz ur_dnia dat_nar
         datum_nar narozen rodjen datum_rodjenja rojstva dogum_tar dtarihi fodt fodd fodelsear
         dat_naissance annee_nais deceased_on date_deces deces fallecimiento fecha_defuncion obito
-        data_obito sterbedatum verstorben todestag overleden data_nasterii nasterii nastere""",
+        data_obito sterbedatum verstorben todestag overleden data_nasterii nasterii nastere
+        誕生日 生まれ 没年月日""",
     ),
     (
         Category.POSTCODE,
@@ -244,19 +260,24 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         mesto ort01 ort02 city_name cityname town_name wohn_ort plz_ort plzort gebort geb_ort
         geburtsland_ort lieu_naiss lieu_nais lugar_nacimiento naturalidade local_nascimento cidade_nome
         municipality_name muni nome_cidade pobl poblac localid telepules varos localitate oras naselje
-        kaupunki postitoimipaikka village aldea pueblo vila hamlet kelurahan""",
+        kaupunki postitoimipaikka village aldea pueblo vila hamlet kelurahan
+        市区町村 市町村 出生地""",
     ),
     (
         Category.STREET,
-        """street street_address address_line addressline line1 line2 line3 address1 address2 address3 addr1 addr2
-        street1 street2 strasse str hausnummer calle rue rua house_number housenumber ship_address
-        adresse_rue straat ulica apartment apt_no logradouro straatnaam huisnummer banchi cadde sokak
-        gatuadress gateadresse gade strasse_hausnr nr_domu nr_mieszkania ulice addr_ln1 addr_ln2
-        addr_line_1 address_1 address_2 adr1 adr2 ln1 ln2 stras stra strase strassenname str_nr str_hnr
-        hnr hausnr haus_nr hs_nr house_no house_nbr street_nm street_no street_num calle_num vialidad
-        nom_via num_via numero_via tipo_via voie num_voie libelle_voie numero_voie rue_num logr
-        logradouro_num utca hazszam strada katuosoite kadunnimi ulica_nr nr_dom gata gatunr straat_nr
-        indir sokak_no street3 direc domic apto apartamento piso departamento_num""",
+        """street street_address address_line addressline line1 line2 line3 address1 address2 address3 addr1
+        addr2 street1 street2 strasse str calle rue rua ship_address adresse_rue straat ulica apartment
+        logradouro straatnaam cadde sokak gatuadress gateadresse gade strasse_hausnr ulice addr_ln1 addr_ln2
+        addr_line_1 address_1 address_2 adr1 adr2 ln1 ln2 stras stra strase strassenname street_nm vialidad
+        nom_via tipo_via voie libelle_voie logr utca strada katuosoite kadunnimi gata indir street3 direc
+        domic apto apartamento piso 町名 丁目 建物名 マンション名""",
+    ),
+    (
+        Category.HOUSE_NUMBER,
+        """house_number housenumber hausnummer huisnummer hnr hausnr haus_nr hs_nr house_no house_nbr street_no
+        street_num calle_num str_nr str_hnr nr_domu nr_mieszkania num_via numero_via num_voie numero_voie
+        rue_num logradouro_num hazszam ulica_nr nr_dom gatunr straat_nr sokak_no apt_no departamento_num
+        banchi 番地""",
     ),
     (
         Category.ADDRESS,
@@ -267,7 +288,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         direccion_completa adr_complete lakcim cim adresa adres_pelny ikametgah osoite bopael
         pickup_address pickup_addr dropoff_address drop_address dropoff_addr destination_address
         delivery_address lieferadresse rechnungsadresse endereco_completo indirizzo_completo
-        house_address place_of_residence full_addr addr_full loss_location alamat""",
+        house_address place_of_residence full_addr addr_full loss_location alamat
+        現住所 自宅住所 所在地 本籍 本籍地""",
     ),
     (
         Category.SENSITIVE,
@@ -310,7 +332,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         steuerklasse steuerkl stkl kirchensteuer kist asylum_status aufenthaltstitel aufenthaltsstatus
         residence_permit titre_sejour minority victim_type abuse sozialhilfe hartz benefit_type
         food_stamps disability_pct gdb grad_der_behinderung grado_discapacidad poverty low_income
-        indigent risk_behaviour famst fam_st mar_st smkr""",
+        indigent risk_behaviour famst fam_st mar_st smkr
+        血液型 病名 診断 診断名 既往歴 宗教 障害 障がい アレルギー 婚姻""",
     ),
     (
         Category.PICTURE,
@@ -338,7 +361,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         salario_bruto salario_neto salario_liquido sueldo_base paga remun haberes devengado
         traitement_brut brut_mensuel loon brutoloon uurloon mzda fizetes maas_net lon_brutto acct_balance
         account_balance current_balance available_balance clr_bal_amount ledger_balance lifetime_amount
-        lifetime_value donated_total net_wealth cr_lmt credit_lmt""",
+        lifetime_value donated_total net_wealth cr_lmt credit_lmt
+        給与 給料 年収 月給 賞与 報酬""",
     ),
     (Category.LATITUDE, "latitude lat breitengrad latitud"),
     (Category.LONGITUDE, "longitude lng lon long laengengrad longitud"),
@@ -358,7 +382,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         Category.COMPANY,
         """company_name company companyname organisation organization org employer firma firmenname empresa
         razao_social societe azienda bedrijf arbeitgeber razon_social raz_soc ragione_sociale ragsoc
-        raison_sociale""",
+        raison_sociale
+        会社名 勤務先""",
     ),
     (Category.QUERY, "client_query sql_statement statement sql_text query_text sql_query query"),
     (
@@ -377,7 +402,8 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         poznamka megjegyzes mentiuni aciklama tran_particular particulars verwendungszweck zahlungsgrund
         remittance remittance_info causale omschrijving_betaling delivery_notes delivery_instructions
         sms_text msg_text msgtext email_body mail_body chat_text utterance prompt search_term
-        search_query old_val new_val old_value new_value""",
+        search_query old_val new_val old_value new_value
+        remarques コメント 特記事項 問い合わせ内容 お問い合わせ内容 本文 自由記述""",
     ),
     (
         Category.DESCRIPTION,
@@ -385,7 +411,11 @@ TERMS: Final[tuple[tuple[Category, str], ...]] = (
         excerpt meta_description meta_title synopsis short_description long_description content html
         abstract blurb details""",
     ),
-    (Category.REGION, "region district state province county bundesland provincia estado departement provincie kanton"),
+    (
+        Category.REGION,
+        """region district state province county bundesland provincia estado departement provincie kanton
+        都道府県""",
+    ),
     (Category.NAME, "name label nombre nom nome naam nm namen bezeichnung designation names"),
     (
         Category.PLAIN,
