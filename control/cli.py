@@ -251,7 +251,8 @@ def rules_preview(
     table: Annotated[str, typer.Option("--table", metavar="TABLE", help="The table, as schema.table.")],
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=200, help="How many rows.")] = 5,
     columns: Annotated[
-        str, typer.Option("--columns", metavar="A,B", help="The columns to show, as SQL writes them; else all.")
+        str,
+        typer.Option("--columns", metavar="A,B", help="The columns to show whole, as SQL writes them; else all."),
     ] = "",
     target: Annotated[
         str | None,

@@ -40,12 +40,13 @@ class PreviewColumn:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Some rows of a table, by column."""
+    """Some rows of a table, by column; ``whole`` are the values of columns that were asked for."""
 
     table: TableName
     target: str
     rows: int
     columns: tuple[PreviewColumn, ...]
+    whole: bool
 
 
 async def preview(
@@ -87,7 +88,7 @@ async def preview(
             one = replace(one, rule=str(decision.rule), masked=masked.column(name).to_pylist())
         found.append(one)
     log.info("rows were previewed", table=str(table), rows=rows.num_rows)
-    return Preview(table, project.target.name, rows.num_rows, tuple(found))
+    return Preview(table, project.target.name, rows.num_rows, tuple(found), whole=bool(columns))
 
 
 def _columns(catalog: Catalog, table: TableName, columns: Sequence[str]) -> list[str]:

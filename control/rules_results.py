@@ -5,6 +5,7 @@ The JSON shapes are a contract, as in ``control.results``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -77,60 +78,64 @@ def show_explained(terminal: Terminal, explained: Explained) -> None:
 
 
 def show_preview(terminal: Terminal, preview: Preview) -> None:
-    """Original beside masked: a table where all columns have room beside each other, else record by record."""
+    """Original beside masked: a table where all columns have room beside each other, else record by record. Values of
+    columns that were asked for are shown whole, over several lines where they are long."""
     out = terminal.out
+    count = f"{preview.rows} {'row' if preview.rows == 1 else 'rows'}"
     out.print(
-        f"[bold]{escape(str(preview.table))}[/] as {escape(preview.target)} would have it: {preview.rows} rows. "
+        f"[bold]{escape(str(preview.table))}[/] as {escape(preview.target)} would have it: {count}. "
         f"[{_CHANGED}]This[/] is masked."
     )
     if not preview.rows:
         return
-    if sum(map(_width, preview.columns)) <= out.width:
-        out.print(_beside(preview.columns), soft_wrap=False)
+    widest = sys.maxsize if preview.whole else _WIDEST
+    if sum(_width(column, widest) for column in preview.columns) <= out.width:
+        out.print(_beside(preview.columns, widest), soft_wrap=False)
         return
     for row in range(preview.rows):
         out.print(f"[dim]row {row + 1}[/]")
-        out.print(_record(preview.columns, row, out.width), soft_wrap=False)
+        out.print(_record(preview.columns, row, out.width, whole=preview.whole), soft_wrap=False)
 
 
-def _width(column: PreviewColumn) -> int:
+def _width(column: PreviewColumn, widest: int) -> int:
     """What the column needs in a table, with its gaps; a kept one is shown once."""
     shown = [column.original] if column.rule == "keep" else [column.original, column.masked or []]
     heads = [column.name, column.rule or _UNDECIDED]
     return sum(
-        _GAP + max(cell_len(head), *(min(cell_len(_readable(value)), _WIDEST) for value in [*values, b""]))
+        _GAP + max(cell_len(head), *(min(cell_len(_readable(value)), widest) for value in [*values, b""]))
         for head, values in zip(heads, shown, strict=False)
     )
 
 
-def _beside(columns: Sequence[PreviewColumn]) -> Table:
+def _beside(columns: Sequence[PreviewColumn], widest: int) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, _GAP, 0, 0))
     cells: list[list[Text]] = []
     for column in columns:
         table.add_column(Text(column.name), no_wrap=True)
-        cells.append([_cell(value, _WIDEST) for value in column.original])
+        cells.append([_cell(value, widest) for value in column.original])
         if column.rule == "keep":
             continue
         table.add_column(Text(column.rule or _UNDECIDED, "cyan"), no_wrap=True)
-        cells.append([_masked(column, row, _WIDEST) for row in range(len(column.original))])
+        cells.append([_masked(column, row, widest) for row in range(len(column.original))])
     for row in zip(*cells, strict=True):
         table.add_row(*row)
     return table
 
 
-def _record(columns: Sequence[PreviewColumn], row: int, width: int) -> Table:
+def _record(columns: Sequence[PreviewColumn], row: int, width: int, *, whole: bool) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
-    for _ in range(4):
-        table.add_column(no_wrap=True, overflow="ellipsis")
     names = min(max(cell_len(column.name) for column in columns), _WIDEST)
     rules = min(max(len(column.rule or _UNDECIDED) for column in columns), _WIDEST)
     room = max(_NARROWEST, (width - names - rules - 4 * _GAP) // 2)
+    for its_width in (names, rules, room, room):
+        table.add_column(width=its_width, overflow="fold")
+    length = sys.maxsize if whole else room
     for column in columns:
         table.add_row(
             Text(_shortened(column.name, names)),
             Text(_shortened(column.rule or _UNDECIDED, rules), "cyan"),
-            _cell(column.original[row], room),
-            _masked(column, row, room),
+            _cell(column.original[row], length),
+            _masked(column, row, length),
         )
     return table
 

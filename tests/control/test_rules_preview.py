@@ -117,6 +117,19 @@ def test_columns_and_rows_are_chosen(folder: Path) -> None:
     assert "id" not in shown.splitlines()[1].split()
 
 
+def test_values_of_chosen_columns_are_shown_whole(folder: Path, database: Database) -> None:
+    """A document shows only at its end whether all of it is masked; without a choice it is shortened."""
+    database.execute(f"UPDATE guests SET odd = repeat('{CANARY} ', 20) || 'closing'")
+    code, shown, errors = on_a_terminal(folder, "--table", "public.guests", "--columns", "odd,id", "-n", "1", width=70)
+    assert code == 0, errors
+    assert max(map(len, shown.splitlines())) <= 70
+    assert shown.count(CANARY) >= 20
+    assert "closing" in shown
+    assert "would have it: 1 row." in shown
+    _, shortened, _ = on_a_terminal(folder, "--table", "public.guests", "-n", "1", width=70)
+    assert "closing" not in shortened
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
