@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 
 import pyarrow as pa
 import structlog
@@ -19,7 +18,7 @@ from capture.model import BadInput, Catalog, ColumnName, TableName, quote_identi
 from control.project import Project
 from control.sampling import SAMPLE_ROWS, few_rows
 from control.settings import Settings
-from transform.coverage import cover
+from transform.coverage import cover, near_table
 from transform.domains import root_of
 from transform.plan import TablePlan, compile_plan
 from transform.rules import load_rules
@@ -95,8 +94,7 @@ def _columns(catalog: Catalog, table: TableName, columns: Sequence[str]) -> list
     """The columns to show, in the order asked for, else in the table's."""
     shape = catalog.tables.get(table)
     if shape is None:
-        near = get_close_matches(str(table), map(str, catalog.tables), n=1, cutoff=0.5)
-        hint = f"Did you mean {near[0]}?" if near else "Write it as schema.table."
+        hint = near_table(table, catalog) or "Write it as schema.table."
         raise BadInput(f"production has no table {table} that is copied.", hint=hint)
     known = [column.name for column in shape.copied_columns]
     for name in columns:

@@ -24,7 +24,7 @@ from capture.model import BadInput, Catalog, Column, ColumnName, Sequence, Table
 from transform.arraytext import delimiter_of
 from transform.cmac import Prf
 from transform.conditional import ConditionalMask
-from transform.coverage import Decision, Finding, FindingKind, Severity
+from transform.coverage import Decision, Finding, FindingKind, Severity, read_params
 from transform.document import in_words
 from transform.domains import Domain, root_of
 from transform.encodings import NO_ENCODING, codec_of
@@ -173,7 +173,7 @@ class Binder:
     def _bind_mask(self, decision: Decision) -> AnyMask | None:
         try:
             kind = mask_kind(decision.rule.mask)
-            params = _params(kind, decision.rule)
+            params = read_params(kind, decision.rule)
         except BadInput as error:
             is_known = decision.rule.mask in MASKS
             self._refuse(decision, FindingKind.PARAMETERS if is_known else FindingKind.UNKNOWN_MASK, error)
@@ -294,7 +294,7 @@ class Binder:
         if inner.when is not None:
             raise BadInput("a condition reads the row, so it is for whole columns only.")
         kind = mask_kind(inner.mask)
-        params = _params(kind, inner)
+        params = read_params(kind, inner)
         text = Column(decision.shape.name, 0, 25, -1, "text", "text")
         if not kind.accepts(text.base_type):
             raise BadInput(f"the mask {kind.name} does not work on text.")
@@ -433,16 +433,3 @@ def _written_as(shape: Column) -> str | None:
     if shape.base_type in INTEGER or (shape.base_type == "numeric" and not shape.scale):
         return "integers"
     return shape.base_type
-
-
-def _params(kind: MaskKind, rule: ColumnRule) -> Params:
-    try:
-        return kind.params.model_validate(rule.params)
-    except ValidationError as error:
-        findings = error.errors(include_url=False, include_input=False)
-        # A misspelt parameter is missing, too.
-        finding = next((each for each in findings if each["type"] == "extra_forbidden"), findings[0])
-        name = ".".join(map(str, finding["loc"]))
-        known = ", ".join(kind.params.model_fields)
-        hint = f"The parameters of {kind.name} are: {known}." if known else f"{kind.name} takes no parameters."
-        raise BadInput(f"the mask {kind.name}: {f'{name}: ' if name else ''}{in_words(finding)}.", hint=hint) from None

@@ -12,9 +12,12 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 
+from pydantic import ValidationError
+
 from capture.model import BadInput, Catalog, Column, ColumnName, Table, TableName, quote_identifier
+from transform.document import in_words
 from transform.domains import Domain, root_of, unite
-from transform.masks.base import MASKS, mask_kind
+from transform.masks.base import MASKS, MaskKind, Params, mask_kind
 from transform.rules import KEEP, TODO, ColumnRule, Rules, TableRules
 from transform.subjects import Subject, find_subjects
 
@@ -197,6 +200,12 @@ def _undecided(rules: Rules, own: TableRules, column: ColumnName) -> Finding:
 
 def _misnamed(rules: Rules, catalog: Catalog) -> Iterator[Finding]:
     """Tables and columns that the rules name and that cannot have rules."""
+    if len(rules.tables) > 1 and rules.tables.keys().isdisjoint({*catalog.tables, *catalog.left_out}):
+        message = f"the database has none of the {len(rules.tables):,} tables that the rules name."
+        hint = "See whether they are the rules of another database."
+        at = rules.at_table(next(iter(rules.tables)))
+        yield Finding(Severity.ERROR, FindingKind.UNKNOWN_TABLE, catalog.database, message, hint, at)
+        return
     for name, own in rules.tables.items():
         at = rules.at_table(name)
         misnamed = _misnamed_table(catalog, name, at)
@@ -223,7 +232,7 @@ def _misnamed_table(catalog: Catalog, name: TableName, at: str) -> Finding | Non
         message = f"no copy brings this table's rows ({catalog.left_out[name]}); the rule has no effect."
         return Finding(Severity.NOTE, FindingKind.LEFT_OUT, str(name), message, at=at)
     if name not in catalog.tables:
-        hint = _near(str(name), map(str, catalog.tables)) or "Remove it, or check how the name is written."
+        hint = near_table(name, catalog) or "Remove it, or check how the name is written."
         return Finding(Severity.ERROR, FindingKind.UNKNOWN_TABLE, str(name), "there is no such table.", hint, at)
     root = root_of(catalog, name)
     if root != name:
@@ -261,6 +270,15 @@ def _misnamed_column(catalog: Catalog, column: ColumnName, rule: ColumnRule, at:
         yield Finding(Severity.ERROR, FindingKind.GENERATED, str(column), message, "Remove its rule.", at)
 
 
+def near_table(name: TableName, catalog: Catalog) -> str:
+    """Which table may be meant; the name of its schema makes none like another of that schema."""
+    in_it = {other.name: other for other in catalog.tables if other.schema == name.schema}
+    near = get_close_matches(_folded(name.name), [*map(_folded, in_it)], n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {next(other for own, other in in_it.items() if _folded(own) == near[0])}?"
+    return _near(str(name), (str(other) for other in catalog.tables if other.schema != name.schema))
+
+
 def _near(name: str, names: Iterable[str]) -> str:
     by_folded = {_folded(other): other for other in names}
     near = get_close_matches(_folded(name), by_folded, n=1, cutoff=0.6)
@@ -272,16 +290,30 @@ def _folded(name: str) -> str:
     return name.lower().replace('"', "")
 
 
+def read_params(kind: MaskKind, rule: ColumnRule) -> Params:
+    """The parameters that a rule gives a mask. Raises ``BadInput`` for what it does not take."""
+    try:
+        return kind.params.model_validate(rule.params)
+    except ValidationError as error:
+        findings = error.errors(include_url=False, include_input=False)
+        # A misspelt parameter is missing, too.
+        finding = next((each for each in findings if each["type"] == "extra_forbidden"), findings[0])
+        name = ".".join(map(str, finding["loc"]))
+        known = ", ".join(kind.params.model_fields)
+        hint = f"The parameters of {kind.name} are: {known}." if known else f"{kind.name} takes no parameters."
+        raise BadInput(f"the mask {kind.name}: {f'{name}: ' if name else ''}{in_words(finding)}.", hint=hint) from None
+
+
 def _conflicts(domains: Iterable[Domain]) -> Iterator[Finding]:
     for domain in {id(domain): domain for domain in domains}.values():
         for conflict in domain.conflicts:
             first, second = conflict.first, conflict.second
             where = str(conflict.column)
             try:
-                mask_kind(second.rule.mask)
-            except BadInput as unknown:  # a misspelt name, told where it stands
-                kind = FindingKind.UNKNOWN_MASK
-                yield Finding(Severity.ERROR, kind, where, unknown.message, unknown.hint, second.at)
+                read_params(mask_kind(second.rule.mask), second.rule)
+            except BadInput as error:  # a misspelt name, told where it stands
+                kind = FindingKind.PARAMETERS if second.rule.mask in MASKS else FindingKind.UNKNOWN_MASK
+                yield Finding(Severity.ERROR, kind, where, error.message, error.hint, second.at)
                 continue
             own = "has the rule" if second.written_for == str(conflict.column) else f"gets from {second.written_for}"
             other = f"{first.written_for} ({first.at})" if first.at else first.written_for

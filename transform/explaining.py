@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from capture.model import BadInput, Catalog, Column, ColumnName, Table, TableName, parse_identifiers, quote_identifier
 from transform.claims import claims_of
-from transform.coverage import Coverage, Decision, Finding, FindingKind, cover
+from transform.coverage import Coverage, Decision, Finding, FindingKind, cover, near_table
 from transform.domains import Domain, Link, links_of, root_of, unite
 from transform.masks.base import MASKS, Uniqueness
 from transform.rules import KEEP, TODO, ColumnRule, Rules, SomeRows
@@ -337,8 +337,8 @@ class _Explainer:
             # ``guests.email`` reads as a table: it is a column whose schema was not written.
             columns = [ColumnName(other, name.name) for other in self._catalog.tables if other.name == name.schema]
             meant = [str(column) for column in columns if column in self._domains]
-            known = meant or [str(other) for other in self._catalog.tables]
-            raise BadInput(f"production has no table {name}.", hint=_near(str(name), known))
+            hint = _near(str(name), meant) if meant else near_table(name, self._catalog) or _near(str(name), ())
+            raise BadInput(f"production has no table {name}.", hint=hint)
         return self._catalog.tables[name]
 
     def _left_out(self, name: TableName) -> str:

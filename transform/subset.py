@@ -15,14 +15,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 
 import pyarrow as pa
 
 from capture.model import Catalog, Column, ForeignKey, Table, TableName, quote_identifier
 from transform.copytext import Flags
-from transform.coverage import Finding, FindingKind, Severity
+from transform.coverage import Finding, FindingKind, Severity, near_table
 from transform.domains import root_of
 from transform.predicates import Predicate, hold_true
 from transform.rules import Rules, SomeRows
@@ -176,8 +175,7 @@ def _misasked(
             if (name, other) in asked:
                 continue
             if other not in catalog.tables:
-                near = get_close_matches(str(other), map(str, catalog.tables), n=1)
-                hint = f"Did you mean {near[0]}?" if near else "Check how it is written."
+                hint = near_table(other, catalog) or "Check how it is written."
                 yield _error(rules, name, f"rows: there is no table {other} to come with.", hint, at)
             elif other not in some:
                 own = rules.tables.get(other)

@@ -343,6 +343,8 @@ def test_a_partitions_own_index_counts() -> None:
     ("rules", "kind", "said"),
     [
         (decide(t={"a": "keep"}, tt={}), FindingKind.UNKNOWN_TABLE, "Did you mean public.t?"),
+        (decide(t={"a": "keep"}, reservations={}), FindingKind.UNKNOWN_TABLE, "Remove it, or check how"),
+        (decide(other={}, others={}), FindingKind.UNKNOWN_TABLE, "the rules of another database"),
         (decide(t={"a": "keep", "A": "keep"}), FindingKind.UNKNOWN_COLUMN, "Did you mean a?"),
         (decide(t={"a": "keep"}, t_1={"a": "keep"}), FindingKind.PARTITION, "Write the rule for public.t"),
     ],
@@ -379,6 +381,19 @@ def test_a_misspelt_mask_is_one_error_where_it_stands(misspelt: str) -> None:
     assert finding.kind is FindingKind.UNKNOWN_MASK
     assert finding.where.endswith(f".{misspelt}")
     assert finding.hint.startswith("Did you mean id.int")
+
+
+def test_a_misspelt_parameter_is_no_conflict() -> None:
+    """Where a mask is written for several columns, the one that has it wrong is told of, as it would be alone."""
+    of = catalog(
+        table("public.s", "email text pk"),
+        table("public.m", "email text"),
+        foreign_keys=(foreign_key("public.m(email)", "public.s(email)"),),
+    )
+    (finding,) = check(decide(s={"email": "email"}, m={"email": {"mask": "email", "preserve_fromat": True}}), of)
+    assert finding.kind is FindingKind.PARAMETERS
+    assert finding.where == "public.m.email"
+    assert "preserve_fromat: is not known here" in finding.message
 
 
 def test_a_misspelt_parameter_is_told_rather_than_that_it_is_missing() -> None:
