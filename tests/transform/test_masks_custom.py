@@ -139,7 +139,6 @@ def test_values_of_production_are_tried_too(module: Write, tmp_path: Path) -> No
         ("def f(values, keyed): return None", "gave no list"),
         ("def f(values, keyed): return tuple(values)", "gave no list"),
         ("def f(values, keyed): return values[1:]", "gave no list"),
-        ("def f(values): return values", "raised TypeError"),
         ("def f(values, keyed): return [v.upper() for v in values]", "raised AttributeError"),
     ],
 )
@@ -232,6 +231,14 @@ def test_a_function_that_is_not_there_is_refused(tmp_path: Path, function: str) 
     with pytest.raises(BadInput) as caught:
         custom_of(function, tmp_path)
     assert str(tmp_path) in caught.value.hint
+
+
+@pytest.mark.parametrize("taken", ["values", "values, keyed, *, other", "values, keyed, a, b"])
+def test_a_function_that_cannot_be_called_is_refused(module: Write, tmp_path: Path, taken: str) -> None:
+    """With how it is written."""
+    with pytest.raises(BadInput, match="does not take what a mask gets") as caught:
+        custom_of(module(f"def f({taken}): return values"), tmp_path, params={"a": 1})
+    assert "def f(values, keyed, a)" in caught.value.hint
 
 
 def test_a_module_that_fails_is_refused(module: Write, tmp_path: Path) -> None:

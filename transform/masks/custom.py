@@ -18,6 +18,7 @@ a value.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -104,6 +105,22 @@ class Custom(Mask):
                 spec.loader.exec_module(module)
                 anew._function = getattr(module, name)
         return anew
+
+    def check_call(self) -> None:
+        """Raises ``BadInput`` for a function that cannot be called as this calls it."""
+        try:
+            signature = inspect.signature(self._function)
+        except ValueError:
+            return  # one that is not written in Python need not tell
+        try:
+            signature.bind([], self._keyed, **self._params)
+        except TypeError:
+            name = self.reference.partition(":")[2]
+            own = "".join(f", {each}" for each in self._params)
+            raise BadInput(
+                f"the function {self.reference} does not take what a mask gets.",
+                hint=f"It begins with def {name}(values, keyed{own}), and gives a list of as many values.",
+            ) from None
 
     def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
         if self._column.base_type == "citext":
@@ -233,6 +250,7 @@ def _build_custom(params: CustomParams, build: Build) -> Mask:
             f"the function {params.function} is for {', '.join(params.types)}, and the column is {column.base_type}."
         )
     mask = Custom(build.prf, column, params.function, build.folder, params.params, build.encoding)
+    mask.check_call()
     # What it does wrong with NULLs alone, it does wrong in any column.
     try:
         mask.apply(pa.nulls(0 if column.not_null else 2, pa.binary()))
@@ -258,9 +276,10 @@ register(
         build=_build_custom,
         uniqueness=_custom_uniqueness,
         examples=(Example("Grace Hopper", {"function": "transform.masks.initials:initials"}),),
-        notes="The function gets a list of values, None among them, and an object whose tag(value) gives 16 keyed "
-        "bytes; it gives a list of the same length. It must be pure, which is tried and cannot be proved. Copies know "
-        "when its module was changed, or one beside the rules file that it imports. When something else does that it "
-        "uses, a file of words or a package, change something under params too, such as a version.",
+        notes="The function, def mask(values, keyed), gets a list of values, None among them, and an object whose "
+        "tag(value) gives 16 keyed bytes; it gives a list of the same length. It must be pure, which is tried and "
+        "cannot be proved. Copies know when its module was changed, or one beside the rules file that it imports. When "
+        "something else does that it uses, a file of words or a package, change something under params too, such as a "
+        "version.",
     )
 )
