@@ -405,6 +405,27 @@ def test_telephone_numbers_tell_the_locale(prefix: bytes, locale: str | None) ->
     assert (f"locale: {locale}" in text) if locale else ("locale:" not in text)
 
 
+def test_names_and_numbers_stay_what_they_are_in_their_country() -> None:
+    """Check digits stay right, and names in their script, whatever the file's own locale is."""
+    schema = catalog(table("public.users", "id int8 pk", "cpf text", "tax_no text", "name text", "address text"))
+    cpf, dni = ["111.444.777-35", "529.982.247-25"], ["12345678Z", "00000000T"]
+    samples = {
+        "cpf": cpf * 20,
+        "tax_no": cpf * 20 + dni * 10,
+        "name": ["山田太郎", "佐藤花子"] * 20,
+        "address": ["東京都千代田区1-1", "大阪府大阪市北区2-3"] * 20,
+    }
+    encoded = {
+        ColumnName.parse(f"public.users.{name}"): [value.encode() for value in values]
+        for name, values in samples.items()
+    }
+    text = suggest(schema, encoded, None)
+    assert "cpf: {mask: id.national, locale: pt_BR}" in text
+    assert "tax_no: {mask: id.national, locale: [pt_BR, es_ES]}" in text
+    assert "name: {mask: name.full, locale: ja_JP}" in text
+    assert "address: {mask: address.full, locale: ja_JP}" in text
+
+
 def test_a_table_of_people_is_a_subject() -> None:
     """Dates of one person are shifted alike, so the key of a table of people with such dates is named."""
     of = catalog(table("public.patients", "id int8 pk", "birth_date date"), table("public.rooms", "id int8 pk"))

@@ -10,7 +10,6 @@ Each proposal carries its evidence as counts; no value is ever shown.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -23,8 +22,7 @@ from transform.anon_labels import says_masked, translate
 from transform.arraytext import delimiter_of, parse
 from transform.coverage import Finding, Severity
 from transform.domains import Domain, unite
-from transform.masks.base import DATE, DEFAULT_LOCALE, INTEGER, JSON, MASKS, NUMBER, TEXT
-from transform.masks.locales import find
+from transform.masks.base import DATE, INTEGER, JSON, MASKS, NUMBER, TEXT
 from transform.plan import check
 from transform.rules import KEEP, NULL, TODO, ColumnRule, Rules
 from transform.suggest.addresses import group_addresses, locate_addresses
@@ -43,6 +41,7 @@ from transform.suggest.judge import (
     judge_text,
 )
 from transform.suggest.leaves import judge_document, judge_hstore
+from transform.suggest.locales import given_in, locale_of_all, written_in
 from transform.suggest.names import by_comment, by_name, lists_people, lists_things, tokens
 from transform.suggest.overlaps import Overlaps
 from transform.suggest.profile import MOST, Profile
@@ -82,9 +81,6 @@ _PAID: Final = frozenset(
 _SQL_WORDS: Final = frozenset("client query statement sql".split())
 
 
-_ENOUGH_NUMBERS: Final = 100
-
-
 def suggest(
     catalog: Catalog,
     samples: Mapping[ColumnName, Sequence[bytes]],
@@ -103,10 +99,10 @@ def suggest(
     judged = suggester.suggest()
     if overlaps is not None:
         judged = follow(judged, suggester.kept(judged), catalog, known, suggester.unique, overlaps)
-    found = locate_addresses(group_addresses(judged), catalog, samples)
+    found = written_in(locate_addresses(group_addresses(judged), catalog, samples), unite(known, catalog), samples)
     subjects = _subjects(catalog, known, found)
     if existing is None:
-        known = known.model_copy(update={"locale": _locale(samples)})
+        known = known.model_copy(update={"locale": locale_of_all(samples)})
     while refused := _refused(catalog, known, found, subjects):
         proposed = dict(found)
         for column, finding in refused.items():
@@ -122,17 +118,6 @@ def suggest(
         known = _with_domains(known, joined)
         evidence = {name: one.evidence for name, one in joined.items()}
     return write(catalog, known, found, subjects, evidence)
-
-
-def _locale(samples: Mapping[ColumnName, Sequence[bytes]]) -> str:
-    """The locale that most telephone numbers with a country code are of; the default where they do not agree."""
-    called: Counter[str] = Counter()
-    for values in samples.values():
-        numbers = [value.decode("ascii", "replace") for value in values if value.startswith(b"+")]
-        if len(numbers) * 2 > len(values):
-            called.update(found for number in numbers if (found := find(number)) is not None)
-    best = max(called, key=called.__getitem__, default=DEFAULT_LOCALE)
-    return best if called[best] >= max(_ENOUGH_NUMBERS, MOST * called.total()) else DEFAULT_LOCALE
 
 
 def _refused(
@@ -380,6 +365,9 @@ class _Suggester:
         if best == "gender" and profile.tells is Category.GENDER:
             # Each is a word for a gender; that the copy has these, and no others, is what programs count on.
             best = {"mask": "gender", "words": sorted({text.strip() for text in profile.counts} - {""})}
+        if best == "id.national" and (locales := given_in(profile)):
+            others = [best, *others]
+            best = {"mask": "id.national", "locale": locales[0] if len(locales) == 1 else locales}
         by_constraint = (constrained,) if constrained is not None and category is not None else ()
         in_form = formed(shape, (*table.checks, *shape.checks)) if base in TEXT else ()
         # Of a number that rows are known by, the copy goes on counting; the permutation leaves room for that.

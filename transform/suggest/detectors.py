@@ -120,6 +120,17 @@ DETECTORS: Final = (
     _of(Category.URL, "url", r"(?:https?|ftp)://\S+", flags=False),
     _of(Category.POSITION, "position", r"\(?-?\d{1,2}\.\d{3,},\s*-?\d{1,3}\.\d{3,}\)?", flags=False),
 )
+# Where numbers of these forms are given, so that a mask keeps their check digits right.
+LOCALES: Final = {
+    "us ssn": "en_US",
+    "uk nino": "en_GB",
+    "br cpf": "pt_BR",
+    "br cnpj": "pt_BR",
+    "fr nir": "fr_FR",
+    "de steuer-id": "de_DE",
+    "jp my number": "ja_JP",
+    "es dni": "es_ES",
+}
 # What may stand inside a longer text.
 _WITHIN: Final = (
     (DETECTORS[0], re.compile(_EMAIL)),
