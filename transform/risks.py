@@ -47,7 +47,7 @@ from transform.domains import root_of
 from transform.masks.arrays import ArrayMask
 from transform.masks.base import DATE, JSON, NUMBER, TEXT, AnyMask, DerivedMask, RowMask
 from transform.masks.custom import Custom, check_purity
-from transform.masks.documents import Documents
+from transform.masks.documents import Documents, TextDocuments, is_document
 from transform.masks.hstore import Hstore
 from transform.plan import Examined, TablePlan
 from transform.rules import KEEP, NULL
@@ -429,6 +429,9 @@ def _inside(decision: Decision, mask: AnyMask, values: list[bytes]) -> Iterator[
     if isinstance(inner, BlankPaddedMask):
         values = [value.rstrip(b" ") for value in values]
         inner = inner.inner
+    if isinstance(inner, TextDocuments):
+        values = [value for value in values if is_document(value)]
+        inner = inner.documents
     if isinstance(inner, Documents):
         found = list(staying(inner, values))
         yield from _leaves(decision, Counter({one.path: one.unnamed for one in found if one.unnamed}))

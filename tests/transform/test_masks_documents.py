@@ -306,6 +306,50 @@ def test_keys_that_might_meet_are_refused() -> None:
         documents(keys={"$.of": "nonsense"})
 
 
+NO_DOCUMENTS = [
+    b"",
+    b"Grace Hopper",
+    b"42",
+    b'"Grace"',
+    b'{"a": Grace}',
+    b'{"a": "Grace"} Hopper',
+    b'{"a": NaN}',
+    b'{"a": "\\ud800"}',
+    b'{"a": "Grace\x01"}',
+    b"[" * 200_000,
+    b'\xef\xbb\xbf{"a": "Grace"}',
+]
+
+
+@given(st.lists(st.none() | DOCUMENTS.map(lambda one: json.dumps(one).encode()) | st.sampled_from(NO_DOCUMENTS)))
+@MANY_RUNS
+def test_texts_are_masked_as_the_documents_that_they_are(values: list[bytes | None]) -> None:
+    """An object or an array as in a column of json; anything else is scrambled, so that nothing stays readable."""
+    in_text = documents(PATHS, base_type="text")
+    assert_function_of_the_value(in_text, values)
+    for value, out in zip(values, masked_values(in_text, values), strict=True):
+        if value is None:
+            assert out is None
+        elif value in NO_DOCUMENTS or value[:1] not in (b"{", b"["):
+            assert out is not None
+            assert len(out.decode()) == len(value.decode())
+            assert b"Grace" not in out
+        else:
+            assert [out] == masked_values(documents(PATHS, base_type="json"), [value])
+
+
+def test_a_text_that_documents_may_outgrow_is_refused() -> None:
+    """A masked leaf may be longer than the value was; inside of documents there are no columns."""
+    column = column_of("varchar", max_length=200)
+    with pytest.raises(BadInput, match="longer than the 200 characters"):
+        mask_kind("json").build(
+            mask_kind("json").params.model_validate({}),
+            Build(Prf(bytes(32)), column, nested=lambda *_: mask_of("email")),
+        )
+    with pytest.raises(BadInput, match="whole columns only"):
+        documents({"$.a": "json"})
+
+
 @pytest.mark.integration
 def test_the_server_prints_what_the_mask_gives(server18: Server) -> None:
     """Masked jsonb, cast to jsonb and back, is the same text."""

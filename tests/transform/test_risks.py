@@ -262,6 +262,13 @@ def test_values_that_a_mask_lets_through_are_told(rule: object, values: list[str
     assert all(words in one.message and one.severity is Severity.RISK for one in said)
 
 
+def test_documents_in_texts_are_judged_like_others() -> None:
+    """Leaves that stay are told; what is no document has none."""
+    values = [*(f'{{"mail": "{address}"}}' for address in ADDRESSES), "no document"]
+    said = found(rules(a={"mask": "json", "paths": {"$.mail": "keep"}}), of("a text"), {"a": values})
+    assert any("$.mail is kept" in one.message and "30 in the sample" in one.message for one in said)
+
+
 def test_what_is_masked_under_a_condition_is_judged_as_without() -> None:
     """By the values that the mask gets: leaves that stay, and those that no path names."""
     documents = [f'{{"mail": "{CANARY}{n}@mail.example", "n": {n}}}' for n in range(30)]

@@ -111,6 +111,15 @@ def test_leaves_get_paths() -> None:
     assert "odd key" not in str(rule)
 
 
+@pytest.mark.parametrize(("type_name", "is_told"), [("text", True), ("varchar", True), ("varchar(200)", False)])
+def test_documents_in_texts_get_paths(type_name: str, *, is_told: bool) -> None:
+    """As in a column of jsonb, where they have room; a few texts beside them change nothing."""
+    schema = catalog(table("public.guests", "id int8 pk", f"prefs {type_name}"))
+    text = suggest(schema, {ColumnName.parse("public.guests.prefs"): [*DOCUMENTS, b"none", b"{}"]}, None)
+    assert ("prefs: {mask: json, paths: {'$.contact.email': email" in text) == is_told
+    assert "prefs: keep" not in text
+
+
 def test_keys_that_are_data_are_masked() -> None:
     """Where every document has keys of its own, no path leads there."""
     many = [b'{"%s": 1}' % bytes([97 + n // 26, 97 + n % 26]) for n in range(200)]

@@ -1,9 +1,10 @@
-"""Documents: json and jsonb, leaf by leaf, chosen by paths."""
+"""Documents: json and jsonb, and what texts hold of them, leaf by leaf, chosen by paths."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +31,11 @@ from transform.masks.base import (
     register,
 )
 from transform.masks.basic import Constant, Keep, Null
+from transform.masks.choosing import merge
 from transform.masks.document_keys import DocumentKeys
 from transform.masks.permutation import Characters
 
+_TEXTS: Final = frozenset({"text", "varchar"})
 _QUOTE: Final = ord('"')
 _BOOLEANS: Final = (b"false", b"true")
 _STRINGS_TWEAK: Final = 1
@@ -269,6 +272,42 @@ class Documents(Mask):
         return [_BOOLEANS[bit] for bit in bits.tolist()]
 
 
+class TextDocuments(Mask):
+    """``documents`` for the values of a text column that are some. Others are scrambled, so that no text passes because
+    it could not be read."""
+
+    def __init__(self, prf: Prf, encoding: str, documents: Documents) -> None:
+        self._prf = prf
+        self._encoding = encoding
+        self.documents = documents
+
+    def apply(self, values: pa.BinaryArray) -> pa.BinaryArray:
+        are_documents = np.array([value is None or is_document(value) for value in values.to_pylist()], dtype=bool)
+        if are_documents.all():
+            return self.documents.apply(values)
+        rows, others = np.flatnonzero(are_documents), np.flatnonzero(~are_documents)
+        scrambled = pa.array(scramble_texts(self._prf, values.take(pa.array(others)), self._encoding), pa.binary())
+        return merge(len(values), (rows, self.documents.apply(values.take(pa.array(rows)))), (others, scrambled))
+
+
+def is_document(value: bytes) -> bool:
+    """Whether a text is an object or an array of JSON, as the type json would take it."""
+    if not value.lstrip(b" \t\n\r").startswith((b"{", b"[")):
+        return False
+    try:
+        found = json.loads(value.decode(), parse_constant=_refuse, parse_int=str, parse_float=str)
+        if b"\\u" in value:
+            # Half of a pair is no character.
+            json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
 class DocumentParams(Params):
     """What happens to which leaf."""
 
@@ -326,13 +365,22 @@ def build_key_mask(rule: str | dict[str, Any] | None, build: Build, place: str, 
 
 
 def _build_documents(params: DocumentParams, build: Build) -> Mask:
+    is_text = build.column.base_type in _TEXTS
+    if is_text and build.nested is None:
+        raise BadInput("the mask json works on whole columns only.")
+    if is_text and build.column.max_length is not None:
+        raise BadInput(
+            f"a masked document may be longer than the {build.column.max_length} characters that the column holds.",
+            hint="Use text.scramble or redact.",
+        )
     masks = {path: build_nested(rule, build, path, f"the path {path!r}") for path, rule in params.paths.items()}
     keys = {
         path: build_key_mask(rule, build, f"keys of {path}", f"keys of {path!r}") for path, rule in params.keys.items()
     }
     is_jsonb = build.column.base_type == "jsonb"
     of_keys = DocumentKeys(keys, is_jsonb=is_jsonb, named=list(params.paths)) if keys else None
-    return Documents(build.prf, build.encoding, masks, build_unnamed(params.unnamed), of_keys)
+    documents = Documents(build.prf, build.encoding, masks, build_unnamed(params.unnamed), of_keys)
+    return TextDocuments(build.prf, build.encoding, documents) if is_text else documents
 
 
 register(
@@ -340,7 +388,7 @@ register(
         name="json",
         group=Group.DOCUMENTS,
         summary="documents by path, with every leaf that no path names scrambled",
-        types=JSON,
+        types=JSON | _TEXTS,
         params=DocumentParams,
         build=_build_documents,
         uniqueness=lossy,
@@ -351,6 +399,6 @@ register(
         ),
         notes="Keys stay unless `keys` names their object. Where several paths name the same leaf, the deepest counts; "
         "of those equally deep the one with fewer `..`, then with fewer `.*`. A boolean that is scrambled is drawn by "
-        "the whole document.",
+        "the whole document. In a text column, what is no object or array of JSON is scrambled.",
     )
 )

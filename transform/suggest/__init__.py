@@ -23,6 +23,7 @@ from transform.arraytext import delimiter_of, parse
 from transform.coverage import Finding, Severity
 from transform.domains import Domain, unite
 from transform.masks.base import DATE, INTEGER, JSON, MASKS, NUMBER, TEXT
+from transform.masks.documents import is_document
 from transform.plan import check
 from transform.rules import KEEP, NULL, TODO, ColumnRule, Rules
 from transform.suggest.addresses import group_addresses, locate_addresses
@@ -264,6 +265,12 @@ class _Suggester:
         self._domains = unite(known, catalog)
         self._around = _surroundings(catalog, samples)
         self._hidden: frozenset[bytes] | None = None
+        self._with_documents = {
+            ColumnName(name, shape.name)
+            for name, table in catalog.tables.items()
+            for shape in table.copied_columns
+            if _holds_documents(shape, samples.get(ColumnName(name, shape.name), ()))
+        }
 
     def suggest(self) -> dict[ColumnName, Suggestion]:
         """A suggestion for each column that the existing rules leave open."""
@@ -275,7 +282,7 @@ class _Suggester:
             key=lambda item: (
                 str(item[0]) != self._domains[item[0]].name,
                 # Judged by what was found of others.
-                item[2].base_type in {*JSON, "hstore", "tsvector"},
+                item[2].base_type in {*JSON, "hstore", "tsvector"} or item[0] in self._with_documents,
                 item[2].base_type == "tsvector",
             )
         )
@@ -350,7 +357,8 @@ class _Suggester:
         base = shape.base_type if shape.kind == "b" else ""
         if base == "tsvector":
             return self._search(column, table, shape, found)
-        if base in JSON or base == "hstore":
+        in_text = column in self._with_documents and not _in_audit_trail(table, shape)
+        if base in JSON or base == "hstore" or in_text:
             return self._document(column, table, shape, setting, found)
         verdict = self._judge(column, shape, profile, setting, domain)
         constrained = declared(shape, (*table.checks, *shape.checks))
@@ -467,6 +475,8 @@ class _Suggester:
         values: Iterable[bytes] = self._samples.get(column, ())
         if shape.is_array:
             values = [element for value in values for element in _elements(value, shape.base_type)]
+        if shape.base_type in TEXT:
+            values = filter(is_document, values)
         if self._hidden is None:
             self._hidden = frozenset(self._masked_values(found))
         is_hstore = shape.base_type == "hstore"
@@ -519,6 +529,12 @@ class _Suggester:
 
 
 _HIDDEN: Final = Verdict(Call.SAFE, "a composite type")
+
+
+def _holds_documents(shape: Column, values: Sequence[bytes]) -> bool:
+    """Whether most texts of a column are documents; where its length is limited, the mask json does not stand."""
+    is_text = shape.base_type in {"text", "varchar"} and shape.max_length is None and not shape.is_array
+    return is_text and sum(map(is_document, values)) >= max(1, MOST * len(values))
 
 
 def _in_audit_trail(table: Table, shape: Column) -> bool:
