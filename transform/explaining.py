@@ -270,7 +270,9 @@ class _Explainer:
         if promise:
             why.append(f"The mask {rule.mask} {_PROMISES[promise]} ({promise}).")
         checks = self._checks(decision, bare.findings)
-        why += [f"The {what}: {told}" for what, told in checks]
+        for what, told in checks:
+            # A finding names the constraint by itself.
+            why.append(f"T{told[1:]}" if told.startswith(f"the {what}") else f"The {what}: {told}")
         subject = ""
         if decision.subject is not None:
             subject = decision.subject.column

@@ -131,6 +131,8 @@ def test_constraints_and_their_trials_are_told(tmp_path: Path) -> None:
     )
     told = {name: dict(explained(rules, of, f"public.t.{name}").checks) for name in "abc"}
     assert "held of all" in told["a"]["check constraint a_short"]
+    why = explained(rules, of, "public.t.a").why
+    assert sum(each.startswith("The check constraint a_short held of all") for each in why) == 1
     assert told["b"] == {"check constraint b_odd": "the rule vouches for it (satisfies)."}
     assert told["c"] == {"check constraint c_set": "no mask changes what it reads."}
 

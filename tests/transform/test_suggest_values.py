@@ -286,6 +286,7 @@ def test_places_on_a_map_are_never_named() -> None:
         ("gay straight bi", Category.SENSITIVE),
         ("white black red", None),
         ("type\u00a02\u00a0diabetes major\u00a0depression flu", Category.SENSITIVE),
+        ("contrôle douleur\u00a0thoracique suivi\u00a0grossesse", Category.SENSITIVE),
         ("", None),
     ],
 )

@@ -143,18 +143,22 @@ def is_last_name(text: str) -> bool:
 
 _RUNS_OF_LETTERS: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 _SHORTEST_WITHIN: Final = 3
+_POSSESSIVE: Final = re.compile(r"([^\W\d_]{3,})['\u2019]s [^\W_]")
 
 
 def names_somebody(text: str) -> bool:
     """Whether a first and a last name stand beside each other in a longer text, with capital letters as names have, or
     in what is written without spaces, such as the name of a file or of a user: there with capital letters also where
-    something in small ones stands between, as ``/home/Anna/cv_Keller`` has it."""
+    something in small ones stands between, as ``/home/Anna/cv_Keller`` has it. Or whose it is: ``Anna's phone``."""
     is_one_word = " " not in text
     found = list(_RUNS_OF_LETTERS.finditer(text))
     pairs = [(one, other) for one, other in pairwise(found) if other.start() - one.end() <= 1]
     if is_one_word:
         pairs += pairwise(run for run in found if run[0].istitle())
     first, last = first_names(), last_names()
+    owner = _POSSESSIVE.match(text)
+    if owner is not None and _folded(owner[1]) in first:
+        return True
     for one, other in pairs:
         if min(len(one[0]), len(other[0])) < _SHORTEST_WITHIN:
             continue
@@ -210,7 +214,9 @@ _AILMENTS: Final = frozenset(
     parkinson alzheimer autism adhd sclerosis thrombosis infarction angina arrhythmia hypothyroidism
     hyperthyroidism osteoporosis endometriosis sepsis lupus glaucoma insomnia covid influenza appendicitis
     shellfish sulfa ibuprofen aspirin amoxicillin metformin rheuma migraene schlaganfall herzinfarkt
-    lungenentzuendung allergie anxiete grippe ansiedad fractura neumonia ansiedade fratura frattura polmonite""".split()
+    lungenentzuendung allergie anxiete grippe ansiedad fractura neumonia ansiedade fratura frattura polmonite grossesse
+    enceinte douleur schwanger schwangerschaft embarazo embarazada gravidez gravida gravidanza dolor dor dolore
+    schmerzen kopfschmerzen rueckenschmerzen""".split()
 )
 _BLOOD: Final = frozenset("a+ a- b+ b- ab+ ab- o+ o- 0+ 0- a b ab o 0".split())
 
