@@ -295,6 +295,20 @@ def test_few_words_tell_of_people(values: str, category: Category | None) -> Non
     assert tells([value.replace("\u00a0", " ") for value in values.split(" ")]) is category
 
 
+def test_few_reasons_of_visits_tell_of_people() -> None:
+    """Though a column of texts that come again and again is kept."""
+    schema = catalog(table("public.visits", "id int8 pk", "motif text", "reason text"))
+    motif, reason = ["contrôle", "douleur thoracique", "suivi grossesse"], ["first visit", "follow-up"]
+    samples = {"motif": motif * 40, "reason": reason * 60}
+    encoded = {
+        ColumnName.parse(f"public.visits.{name}"): [value.encode() for value in values]
+        for name, values in samples.items()
+    }
+    written = suggest(schema, encoded, None)
+    assert "motif: null" in written
+    assert "reason: keep" in written
+
+
 def test_what_is_filled_in_for_a_value_hides_no_others() -> None:
     """Blanks, dashes and words for nothing count in the evidence alone, unless there is nothing else."""
     profile = Profile.of([b" m", b"F ", b"n/a", b"-", b"unknown", b"   ", b"M", b"f"] * 40)

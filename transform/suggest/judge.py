@@ -217,7 +217,8 @@ def _by_name(profile: Profile, setting: Setting, category: Category | None) -> V
         case _ if category in _OF_THINGS and setting.of_things and not setting.personal:
             return Verdict(Call.KEEP, "of a thing")
         case Category.FREE_TEXT if profile.is_few and not profile.sentences and not telling_hits(profile):
-            return Verdict(Call.KEEP, str(profile))
+            told = None if setting.of_things and not setting.personal else profile.tells
+            return Verdict(told or Call.KEEP, f"words of people: {profile.distinct} distinct" if told else str(profile))
         case Category.MEASURE | Category.INCOME | Category.COMPANY if setting.of_things and not setting.personal:
             return None
         case _ if category in IDENTIFYING and profile.is_few and profile.total and _said_otherwise(profile, category):
