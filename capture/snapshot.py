@@ -164,12 +164,13 @@ async def read_chunk(connection: SourceConnection, chunk: Chunk, snapshot: str) 
 
 
 async def read_sequences(connection: SourceConnection, sequences: Collection[Sequence]) -> dict[TableName, int | None]:
-    """Each sequence's last value; None where it never gave one. Sequences are not part of a snapshot: what is read is
-    at or ahead of what the snapshot's rows hold."""
+    """The value after which each sequence goes on, whether it gave that one or was set so; None where it begins at its
+    bound. Sequences are not part of a snapshot: what is read is at or ahead of what the snapshot's rows hold."""
     values: dict[TableName, int | None] = {}
     for sequence in sequences:
-        rows = await connection.fetch(f"SELECT last_value, is_called FROM {sequence.name}")  # quoted
-        values[sequence.name] = rows[0][0] if rows[0][1] else None
+        [(value, is_called)] = await connection.fetch(f"SELECT last_value, is_called FROM {sequence.name}")  # quoted
+        last = value if is_called else value - sequence.increment
+        values[sequence.name] = last if sequence.minimum <= last <= sequence.maximum else None
     return values
 
 

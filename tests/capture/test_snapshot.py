@@ -258,6 +258,25 @@ async def test_a_sequence_that_never_gave_a_value_has_none(production: Database,
     assert await read_sequences(source, sequences) == {names[0]: 1, names[1]: None}
 
 
+async def test_a_sequence_that_was_set_goes_on_from_there(production: Database, source: SourceConnection) -> None:
+    """Restores and bulk loads set the next value, of which none is called yet: the one before is as good as given."""
+    production.execute(
+        "CREATE SEQUENCE public.set INCREMENT 10",
+        "SELECT setval('public.set', 501, false)",
+        "CREATE SEQUENCE public.restarted START 5",
+        "ALTER SEQUENCE public.restarted RESTART 700",
+        "CREATE SEQUENCE public.down INCREMENT -1",
+        "SELECT setval('public.down', -51, false)",
+    )
+    up, restarted, down = (TableName("public", name) for name in ("set", "restarted", "down"))
+    sequences = [
+        Sequence(up, "bigint", 10, 1, 1000),
+        Sequence(restarted, "bigint", 1, 1, 1000),
+        Sequence(down, "bigint", -1, -1000, -1),
+    ]
+    assert await read_sequences(source, sequences) == {up: 491, restarted: 699, down: -50}
+
+
 # -------------------------------------------------------------------------------------------------------- schema
 
 
