@@ -117,6 +117,7 @@ async def resync(
         await stack.enter_async_context(connection)
         if await target.standing(connection) is not Standing.OURS:
             raise no_copy(project)
+        await load.quiet(connection)
         await aside.acquire(connection)
         state = await progress.read(connection)
         catalog = await read_catalog(production)

@@ -36,8 +36,8 @@ class Stage(NamedTuple):
 
 
 _ATTACH: Final = "INDEX ATTACH"
-# What needs a partitioned index that is valid, and what is said of that.
-_LAST: Final = frozenset({"FK CONSTRAINT", "COMMENT"})
+# What needs a partitioned index that is valid, what is said of that, and what fires whenever something is made.
+_LAST: Final = frozenset({"FK CONSTRAINT", "COMMENT", "EVENT TRIGGER"})
 
 _HEADING: Final = re.compile(
     r"^-- TOC entry (?P<number>\d+) \(class .*?\)$(?:\n-- Dependencies: .*$)?"
@@ -59,14 +59,15 @@ SELECT kind, nspname, name FROM pg_namespace n JOIN (
                    proname || '(' || oidvectortypes(proargtypes) || ')' FROM pg_proc
 ) AS e(kind, namespace, name) ON e.namespace = n.oid WHERE {_OURS}"""
 
+# Event triggers first, or they would fire for the others.
 _TO_DROP: Final = f"""
-SELECT format('DROP %s %I ON %I.%I', kind, name, nspname, relname) FROM pg_namespace n JOIN pg_class c
+SELECT format('DROP EVENT TRIGGER %I', evtname) FROM pg_event_trigger
+UNION ALL SELECT format('DROP %s %I ON %I.%I', kind, name, nspname, relname) FROM pg_namespace n JOIN pg_class c
     ON c.relnamespace = n.oid JOIN (
   SELECT 'TRIGGER', tgrelid, tgname FROM pg_trigger WHERE NOT tgisinternal AND tgparentid = 0
   UNION ALL SELECT 'RULE', ev_class, rulename FROM pg_rewrite WHERE rulename <> '_RETURN'
   UNION ALL SELECT 'POLICY', polrelid, polname FROM pg_policy
-) AS e(kind, relation, name) ON e.relation = c.oid WHERE {_OURS}
-UNION ALL SELECT format('DROP EVENT TRIGGER %I', evtname) FROM pg_event_trigger"""
+) AS e(kind, relation, name) ON e.relation = c.oid WHERE {_OURS}"""
 
 
 async def list_entries(binary: Path, archive: Path, run: RunProgram) -> list[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Final
 
 import psycopg
 import pyarrow as pa
@@ -10,12 +11,18 @@ import pyarrow as pa
 from capture.model import ServerFailed, TableName, quote_identifier
 from sink.target import Connection, failure, fetch
 
+# Neither the server's, which have lower oids (FirstNormalObjectId), nor an extension's.
+_OWN: Final = """x.oid >= 16384
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE (d.classid, d.objid) = (x.tableoid, x.oid) AND d.deptype = 'e')"""
+_OWN_CASTS: Final = f"""SELECT format('(%s AS %s)', castsource::regtype, casttarget::regtype) FROM pg_cast x
+ WHERE {_OWN}"""
+_OWN_METHODS: Final = f"SELECT quote_ident(amname) FROM pg_am x WHERE {_OWN}"
+_OWN_LANGUAGES: Final = f"SELECT quote_ident(lanname) FROM pg_language x WHERE {_OWN}"
+
 
 async def as_replica(connection: Connection) -> None:
-    """Keep triggers and foreign keys quiet in this session: what production did has happened already.
-
-    The schemas of extensions join its search path, for that is where the equality of their types is found.
-    Raises ``ServerFailed`` when the user may not.
+    """Make this session ``quiet``; the schemas of extensions join its search path, for that is where the equality of
+    their types is found. Raises ``ServerFailed`` when the user may not.
     """
     await fetch(
         connection,
@@ -23,6 +30,13 @@ async def as_replica(connection: Connection) -> None:
                   ', ')), false)
              FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE n.nspname <> 'pg_catalog'""",
     )
+    await quiet(connection)
+
+
+async def quiet(connection: Connection) -> None:
+    """Keep triggers, event triggers too, and foreign keys quiet in this session: what production did has happened
+    already, and what we make in a copy is no news there. Raises ``ServerFailed`` when the user may not.
+    """
     try:
         await connection.execute("SET session_replication_role = replica")
     except psycopg.errors.InsufficientPrivilege:
@@ -81,15 +95,20 @@ class _GivenUp(Exception):
 async def settle(connection: Connection) -> list[str]:
     """After the rows and the indexes: make triggers right for a copy, fill materialised views, take statistics.
 
-    A trigger or a rule that production fires ALWAYS would fire again for every change that the stream brings; here it
-    fires for the copy's own users only. One that fires in a REPLICA only is for production's replicas, not for a copy.
-    Returns warnings.
+    A trigger or a rule that production fires ALWAYS would fire again for every change that the stream brings, and an
+    event trigger for what we make; here it fires for the copy's own users only. One that fires in a REPLICA only is for
+    production's replicas, not for a copy. The session is ``quiet`` from then on. Returns warnings.
     """
+    await quiet(connection)
     await fetch(
         connection,
         """DO $$
         DECLARE t record;
         BEGIN
+          FOR t IN SELECT evtname, evtenabled FROM pg_event_trigger WHERE evtenabled IN ('A', 'R') LOOP
+            EXECUTE format('ALTER EVENT TRIGGER %I %s', t.evtname,
+                           CASE t.evtenabled WHEN 'A' THEN 'ENABLE' ELSE 'DISABLE' END);
+          END LOOP;
           FOR t IN
             SELECT f.* FROM (
               SELECT tgrelid, 'TRIGGER', tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal
@@ -141,13 +160,19 @@ async def clear(connection: Connection) -> None:
         publications = await fetch(connection, "SELECT quote_ident(pubname) FROM pg_publication")
         triggers = await fetch(connection, "SELECT quote_ident(evtname) FROM pg_event_trigger")
         wrappers = await fetch(connection, "SELECT quote_ident(fdwname) FROM pg_foreign_data_wrapper")
+        casts = await fetch(connection, _OWN_CASTS)
+        methods = await fetch(connection, _OWN_METHODS)
+        languages = await fetch(connection, _OWN_LANGUAGES)
         # What one brings along is gone with it, hence IF EXISTS.
         for kind, names in (
             ("EVENT TRIGGER", triggers),
             ("PUBLICATION", publications),
             ("EXTENSION", extensions),
             ("FOREIGN DATA WRAPPER", wrappers),
+            ("CAST", casts),
             ("SCHEMA", schemas),
+            ("ACCESS METHOD", methods),
+            ("LANGUAGE", languages),
         ):
             for (name,) in names:
                 await fetch(connection, f"DROP {kind} IF EXISTS {name} CASCADE")

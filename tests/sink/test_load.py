@@ -202,6 +202,38 @@ async def test_what_fires_always_fires_for_the_copys_users_only(connection: Conn
     )
 
 
+EVENT_TRIGGERS = """
+CREATE TABLE public.told (what text);
+CREATE FUNCTION public.tell() RETURNS event_trigger LANGUAGE plpgsql AS
+  $$ BEGIN INSERT INTO public.told VALUES (tg_tag); END $$;
+CREATE TRIGGER always AFTER INSERT ON public.t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+ALTER TABLE public.t ENABLE ALWAYS TRIGGER always;
+CREATE MATERIALIZED VIEW public.counted AS SELECT count(*) FROM public.t WITH NO DATA;
+CREATE EVENT TRIGGER "Origin" ON ddl_command_end EXECUTE FUNCTION public.tell();
+CREATE EVENT TRIGGER "Always" ON ddl_command_end EXECUTE FUNCTION public.tell();
+CREATE EVENT TRIGGER replica ON ddl_command_end EXECUTE FUNCTION public.tell();
+CREATE EVENT TRIGGER off ON ddl_command_end EXECUTE FUNCTION public.tell();
+ALTER EVENT TRIGGER "Always" ENABLE ALWAYS;
+ALTER EVENT TRIGGER replica ENABLE REPLICA;
+ALTER EVENT TRIGGER off DISABLE;
+"""
+
+
+async def test_event_triggers_fire_for_the_copys_users_only(connection: Connection) -> None:
+    """Not for what we make: one that keeps a log would add rows that production has not."""
+    await connection.execute(EVENT_TRIGGERS.encode())
+    try:
+        assert await load.settle(connection) == []
+        await fetch(connection, "CREATE TABLE tezcat.made ()")
+        assert await fetch(connection, "SELECT what FROM public.told") == []
+        await fetch(connection, "SET session_replication_role = origin")
+        await fetch(connection, "CREATE TABLE public.made ()")
+        assert await fetch(connection, "SELECT what FROM public.told") == [("CREATE TABLE",)] * 2
+    finally:
+        for name in ('"Origin"', '"Always"', "replica", "off"):
+            await fetch(connection, f"DROP EVENT TRIGGER {name}")
+
+
 async def test_materialised_views_are_filled_in_the_order_of_what_they_read(connection: Connection) -> None:
     """The first was made to read the second; one that cannot be filled is a warning."""
     for statement in (
@@ -247,6 +279,11 @@ async def test_a_cleared_database_is_empty_and_takes_the_same_schema_again(
         'CREATE EVENT TRIGGER "Odd" ON sql_drop EXECUTE FUNCTION public.f()',
         'CREATE FOREIGN DATA WRAPPER "Odd"',
         'CREATE SERVER far FOREIGN DATA WRAPPER "Odd"',
+        "CREATE CAST (text AS integer) WITH INOUT",
+        'CREATE TYPE "Odd Schema".pair AS (a int, b int)',
+        'CREATE CAST ("Odd Schema".pair AS text) WITH INOUT AS ASSIGNMENT',
+        'CREATE ACCESS METHOD "Heap" TYPE TABLE HANDLER heap_tableam_handler',
+        'CREATE TABLE public.other (id int) USING "Heap"',
     )
     connection = await open_target(empty)
     for _ in range(2):

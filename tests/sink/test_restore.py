@@ -79,6 +79,11 @@ CREATE RULE r AS ON INSERT TO public.over DO INSTEAD NOTHING;
 ALTER TABLE public.k ENABLE ROW LEVEL SECURITY;
 CREATE POLICY p ON public.k USING (id > 1);
 COMMENT ON INDEX public.k_pkey IS 'c';
+CREATE TABLE public.told (what text);
+CREATE FUNCTION public.tell() RETURNS event_trigger LANGUAGE plpgsql AS
+  $$ BEGIN INSERT INTO public.told VALUES (tg_tag); END $$;
+CREATE EVENT TRIGGER tells ON ddl_command_end EXECUTE FUNCTION public.tell();
+COMMENT ON EVENT TRIGGER tells IS 'c';
 """
 MADE = """
 SELECT 'index', pg_get_indexdef(indexrelid) || indisreplident || indisclustered || indisvalid FROM pg_index
@@ -92,6 +97,8 @@ UNION ALL SELECT 'policy', polname || polrelid::regclass || relrowsecurity
 UNION ALL SELECT 'statistics', stxname FROM pg_statistic_ext
 UNION ALL SELECT 'attached', inhrelid::regclass || ' ' || inhparent::regclass FROM pg_inherits
 UNION ALL SELECT 'comment', description FROM pg_description WHERE objoid >= 16384
+UNION ALL SELECT 'event trigger', evtname FROM pg_event_trigger
+UNION ALL SELECT 'told of what was made', what FROM public.told
 ORDER BY 1, 2"""
 
 
