@@ -18,6 +18,7 @@ _OWN_CASTS: Final = f"""SELECT format('(%s AS %s)', castsource::regtype, casttar
  WHERE {_OWN}"""
 _OWN_METHODS: Final = f"SELECT quote_ident(amname) FROM pg_am x WHERE {_OWN}"
 _OWN_LANGUAGES: Final = f"SELECT quote_ident(lanname) FROM pg_language x WHERE {_OWN}"
+_PUBLIC_IS_CLOSED_SINCE: Final = 150000  # from then on not everybody may make tables there
 
 
 async def as_replica(connection: Connection) -> None:
@@ -176,5 +177,9 @@ async def clear(connection: Connection) -> None:
         ):
             for (name,) in names:
                 await fetch(connection, f"DROP {kind} IF EXISTS {name} CASCADE")
+        # As initdb makes it: pg_dump tells only what a database has otherwise.
         await fetch(connection, "CREATE SCHEMA public")
+        rights = "USAGE" if connection.info.server_version >= _PUBLIC_IS_CLOSED_SINCE else "ALL"
+        await fetch(connection, f"GRANT {rights} ON SCHEMA public TO PUBLIC")
+        await fetch(connection, "COMMENT ON SCHEMA public IS 'standard public schema'")
         await fetch(connection, "DROP SCHEMA tezcat CASCADE")

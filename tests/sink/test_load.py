@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import psycopg
 import pyarrow as pa
@@ -294,6 +294,21 @@ async def test_a_cleared_database_is_empty_and_takes_the_same_schema_again(
         await load.clear(connection)
         assert await standing(connection) is Standing.EMPTY
     await fetch(connection, "CREATE TABLE public.t ()")
+
+
+async def test_the_schema_public_is_made_again_as_databases_have_it(
+    make_database: Callable[..., Database], server: Server, open_target: OpenTarget
+) -> None:
+    """Else nobody but the target's user could use what stands there, whatever was granted: a dump tells of the schema
+    only where it is otherwise."""
+    query = """SELECT n.nspname, obj_description(n.oid), a.grantee, a.privilege_type
+                 FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'public' AND a.grantee <> n.nspowner"""
+    made = make_database(server)
+    fresh = made.execute(query)
+    connection = await open_target(made)
+    await progress.install(connection)
+    await load.clear(connection)
+    assert made.execute(query) == fresh != []
 
 
 async def test_clearing_is_all_or_nothing(marked: Database, connection: Connection) -> None:
