@@ -46,8 +46,9 @@ _HEADING: Final = re.compile(
 )
 
 _OURS: Final = "nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema', 'tezcat')"
+# An entry is told in one line, whatever its names are.
 _THERE: Final = f"""
-SELECT kind, nspname, name FROM pg_namespace n JOIN (
+SELECT kind, translate(nspname, E'\n\r', '  '), translate(name, E'\n\r', '  ') FROM pg_namespace n JOIN (
   SELECT 'INDEX', relnamespace, relname::text FROM pg_class WHERE relkind IN ('i', 'I')
   UNION ALL SELECT 'INDEX ATTACH', relnamespace, relname FROM pg_class WHERE relkind IN ('i', 'I') AND relispartition
   UNION ALL SELECT CASE contype WHEN 'f' THEN 'FK CONSTRAINT' WHEN 'c' THEN 'CHECK CONSTRAINT' ELSE 'CONSTRAINT' END,

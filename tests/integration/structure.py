@@ -120,7 +120,11 @@ def sequences_behind(source: Connection, target: Connection) -> Iterator[tuple[s
             yield sequence, f"stands at {row[0]}, and {table}.{column} reaches {row[1]}"
     for sequence, increment, maximum in target.execute(_SEQUENCES).fetchall():
         positions = [
-            row[0] for c in (source, target) for row in c.execute(f"SELECT last_value FROM {sequence}").fetchall()
+            row[0]
+            for c in (source, target)
+            for row in c.execute(
+                f"SELECT CASE WHEN is_called THEN last_value ELSE last_value - {increment} END FROM {sequence}"
+            ).fetchall()
         ]
         if positions[1] + increment > maximum:
             yield sequence, "has no value left"

@@ -67,6 +67,8 @@ CREATE TABLE public.k (id int PRIMARY KEY, name text, m_id int, m_day date, m_n 
 ALTER TABLE public.k REPLICA IDENTITY USING INDEX k_pkey, CLUSTER ON k_pkey;
 ALTER TABLE public.k ADD CONSTRAINT late CHECK (id > 0) NOT VALID;
 CREATE INDEX ON public.k (lower(name));
+CREATE INDEX "two\nlines" ON public.k (name);
+ALTER TABLE public.k ADD CONSTRAINT "two\nlines of it" UNIQUE (id, name);
 CREATE STATISTICS public.k_stats ON name, mood FROM public.k;
 CREATE VIEW public.grouped AS SELECT k.id, k.name, count(*) FROM public.k JOIN public.m ON m.id = k.m_id GROUP BY k.id;
 CREATE VIEW public.over AS SELECT * FROM public.grouped;
