@@ -82,7 +82,7 @@ async def copy_in(
         assert given_up is not None
         raise given_up from None
     except psycopg.Error as error:
-        raise failure(error) from None
+        raise failure(error, into=table) from None
     finally:
         # Left in the middle, it would keep the connection that it reads from.
         if isinstance(blocks, AsyncGenerator):

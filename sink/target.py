@@ -318,16 +318,22 @@ _SPEAKABLE: Final = frozenset({"42", "53", "54", "55", "57", "58", "F0", "0A", "
 _RECOVERABLE: Final = ("08", "40", "53", "57", "55P03")  # and a lock that was not to be had in time
 
 
-def failure(error: psycopg.Error) -> ServerFailed:
-    """A target server's error without values."""
+def failure(error: psycopg.Error, *, into: TableName | None = None) -> ServerFailed:
+    """A target server's error without values. ``into`` is the table of a COPY, which the server names in words only."""
     diagnostic = error.diag
+    schema, table, column = diagnostic.schema_name, diagnostic.table_name, diagnostic.column_name
+    if into is not None and table is None:
+        schema, table = into
+        # No more is taken from there: the value follows.
+        said = re.match(rf"COPY {re.escape(table)}, line \d+, column (.+?): ", diagnostic.context or "")
+        column = said[1] if said is not None else None
     return describe(
         error.sqlstate,
         diagnostic.message_primary,
-        schema=diagnostic.schema_name,
-        table=diagnostic.table_name,
+        schema=schema,
+        table=table,
         constraint=diagnostic.constraint_name,
-        column=diagnostic.column_name,
+        column=column,
     )
 
 
@@ -371,7 +377,15 @@ def describe(
     return kind(f"the target failed with SQLSTATE {sqlstate}{where}{said}.", hint=_HINTS.get(sqlstate, ""))
 
 
+_NO_VALUE: Final = (
+    "A masked value is none of its column's type; if a constant stands there, write it as PostgreSQL does."
+)
 _HINTS: Final = {
+    "22003": _NO_VALUE,
+    "22007": _NO_VALUE,
+    "22008": _NO_VALUE,
+    "22026": _NO_VALUE,
+    "22P02": _NO_VALUE,
     "22P05": "A masked value holds a character that the target's encoding lacks; clone into a database in UTF8.",
     "23505": "A row that was written into the copy by hand may stand in the way; remove it, or clone again.",
     "23514": "A masked value breaks a CHECK constraint; choose another mask for its column.",

@@ -96,8 +96,9 @@ def _padded(values: pa.BinaryArray, length: int | None, counts_bytes: bool) -> p
 
 
 class Binder:
-    """Binds the decisions for one catalog, of which ``decisions`` are all. ``images`` answers row images; see
-    ``transform.masks.row_image``. ``locale`` and ``folder`` are the rules' own."""
+    """Binds the decisions for one catalog, of which ``decisions`` are all. What is in ``findings`` cannot stand, and
+    ``notes`` say what may be amiss. ``images`` answers row images; see ``transform.masks.row_image``. ``locale`` and
+    ``folder`` are the rules' own."""
 
     def __init__(
         self,
@@ -110,6 +111,7 @@ class Binder:
         folder: Path | None = None,
     ) -> None:
         self.findings: list[Finding] = []
+        self.notes: list[Finding] = []
         self._catalog = catalog
         self._locale = locale
         self._folder = folder
@@ -374,6 +376,12 @@ class Binder:
             self._refuse(decision, FindingKind.TYPE, BadInput(message, hint="Use keep."))
         if kind.name == _INTEGER_PERMUTATION:
             self._check_sequences(decision)
+        elif decision.column in self._uniques and (fed := self._sequences[decision.column]):
+            message = f"the mask {kind.name} may give an id that the copy's own sequence {fed[0].name} gives, too."
+            hint = f"Under {_INTEGER_PERMUTATION} the copy's own ids begin above all masked ones."
+            self.notes.append(
+                Finding(Severity.NOTE, FindingKind.SEQUENCE, str(decision.column), message, hint, decision.at)
+            )
 
     def _written_in(self, domain: Domain) -> dict[str, ColumnName]:
         """The ways in which a domain's columns write their values, each with one that does."""

@@ -7,8 +7,9 @@ table and every partition; a partition's columns stand in its own order and shar
 
 from __future__ import annotations
 
+import contextlib
 from collections import abc
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Literal
@@ -117,20 +118,31 @@ class TablePlan:
             self._expect(batch, name, _read_by(mask))
             if isinstance(mask, DerivedMask):
                 derived.append(name)
-            elif isinstance(mask, RowMask):
-                masked[name] = mask.apply_rows(original(name), {need: original(need) for need in mask.needs})
-            else:
-                masked[name] = mask.apply(original(name))
+                continue
+            with self._naming(name):
+                if isinstance(mask, RowMask):
+                    masked[name] = mask.apply_rows(original(name), {need: original(need) for need in mask.needs})
+                else:
+                    masked[name] = mask.apply(original(name))
         for name in derived:
             mask = self.masks[name]
             assert isinstance(mask, DerivedMask)
             sources = {source: masked[source] if source in masked else original(source) for source in mask.sources}
-            masked[name] = mask.derive(original(name), sources)
+            with self._naming(name):
+                masked[name] = mask.derive(original(name), sources)
         columns = [
             (escape(masked[name]) if escaped else masked[name]) if name in masked else batch.column(name)
             for name in names
         ]
         return pa.RecordBatch.from_arrays(columns, names=names)
+
+    @contextlib.contextmanager
+    def _naming(self, name: str) -> Iterator[None]:
+        """Masks do not know where they stand; what one fails at is said with its column."""
+        try:
+            yield
+        except ServerFailed as error:
+            raise ServerFailed(f"{ColumnName(self.table, name)}: {error.message}", hint=error.hint) from None
 
     def _expect(self, batch: pa.RecordBatch, name: str, read: abc.Sequence[str]) -> None:
         missing = [other for other in read if batch.schema.get_field_index(other) < 0]
@@ -311,7 +323,7 @@ def _compile(rules: Rules, catalog: Catalog, keyring: KeyRing) -> tuple[Plan, Co
         },
         subset=subset,
     )
-    return plan, coverage, [*coverage.findings, *misread, *misasked, *binder.findings, *checked]
+    return plan, coverage, [*coverage.findings, *misread, *misasked, *binder.findings, *binder.notes, *checked]
 
 
 def _conditions(rules: Rules, coverage: Coverage) -> tuple[dict[TableName, Predicate], list[Finding]]:

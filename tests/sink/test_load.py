@@ -55,8 +55,18 @@ async def test_rows_that_do_not_fit_are_refused_without_their_values(connection:
         with pytest.raises(ServerFailed, match="SQLSTATE") as caught:
             await load.copy_in(connection, T, ("id", "select"), blocks(text))
         assert CANARY not in f"{caught.value!r} {caught.value}"
+        assert " at public.t" in caught.value.message
         assert caught.value.__suppress_context__
     assert await fetch(connection, "SELECT count(*) FROM public.t") == [(0,)]
+
+
+async def test_the_column_of_a_value_that_is_none_is_named(connection: Connection) -> None:
+    """A value that reads like the server's words about another column is not taken for them."""
+    for text in (f", line 2, column {CANARY}: x\tx\n", f"1\tx, line 2, column {CANARY}: x\tx\n"):
+        with pytest.raises(ServerFailed, match=r" at public\.t") as caught:
+            await load.copy_in(connection, T, ("id", "select"), blocks(text))
+        assert CANARY not in f"{caught.value!r} {caught.value}"
+        assert ("column id. A masked value is none of its column's type" in str(caught.value)) == (text[0] == ",")
 
 
 async def test_a_failure_to_make_rows_is_raised_as_it_was(connection: Connection) -> None:

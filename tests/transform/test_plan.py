@@ -13,7 +13,7 @@ from fix_catalog import HOTEL_RULES, catalog, foreign_key, hotel, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.model import BadInput, Catalog, ColumnName, Index, Problem, Sequence, TableName
+from capture.model import BadInput, Catalog, ColumnName, Index, Problem, Sequence, ServerFailed, TableName
 from transform.copytext import escape, join, split
 from transform.coverage import FindingKind, Severity
 from transform.keyring import KeyRing
@@ -118,6 +118,15 @@ def test_a_plan_survives_pickling_and_hides_its_key(hotel_rules: Rules) -> None:
     assert bytes(range(32)).hex() not in repr(plan) + repr(plan.tables)
 
 
+def test_what_a_mask_fails_at_is_said_with_its_column() -> None:
+    """A mask does not know where it stands."""
+    rules = {"version": 1, "tables": {"public.t": {"columns": {"Amount": "id.int"}}}}
+    plan = compile_plan(Rules.model_validate(rules), catalog(table("public.t", "Amount numeric")), KEYS)
+    with pytest.raises(ServerFailed, match=r'^public\.t\."Amount": the mask id\.int met a numeric value') as caught:
+        plan.tables[TableName("public", "t")].mask_block(b"7\n12.75\n", ("Amount",))
+    assert "12.75" not in str(caught.value)
+
+
 def test_joins_hold(hotel_rules: Rules) -> None:
     """Columns that a chain of foreign keys unites mask a value alike, and another environment masks it otherwise."""
     plan = compiled(hotel_rules, hotel())
@@ -171,6 +180,24 @@ def test_the_copys_sequence_starts_above_masked_ids() -> None:
     assert plan.sequence_floor(ColumnName.parse("public.b.n")) is None
     declared = compiled(decide(a={"id": {"mask": "id.int", "range": [1, 1000]}}, b={"n": "keep"}), of)
     assert declared.sequence_floor(ColumnName.parse("public.a.id")) == 501
+
+
+@pytest.mark.parametrize(
+    ("column", "mask", "is_told"),
+    [
+        ("id int4 pk", "financial.account", True),
+        ("id int4 pk", "id.int", False),
+        ("id int4", "financial.account", False),
+    ],
+)
+def test_a_mask_that_leaves_no_room_for_the_copys_own_ids_is_told(column: str, mask: str, is_told: bool) -> None:
+    """What it makes of one id may be another that the copy's sequence is about to give."""
+    feeds = (ColumnName.parse("public.a.id"),)
+    sequence = Sequence(TableName("public", "s"), "integer", 1, 1, 2**31 - 1, feeds)
+    of = replace(catalog(table("public.a", column)), sequences=(sequence,))
+    told = [each for each in check(decide(a={"id": mask}), of) if each.kind is FindingKind.SEQUENCE]
+    assert [(each.where, each.severity) for each in told] == [("public.a.id", Severity.NOTE)] * is_told
+    assert compiled(decide(a={"id": mask}), of).tables[TableName("public", "a")].masks.keys() == {"id"}
 
 
 def test_a_sequence_that_overtakes_the_copys_is_told() -> None:
