@@ -380,6 +380,10 @@ def describe(
 _NO_VALUE: Final = (
     "A masked value is none of its column's type; if a constant stands there, write it as PostgreSQL does."
 )
+_NOT_VALID: Final = (
+    "If the constraint is NOT VALID in production, an old row breaks it there too: mend the row, or drop the "
+    "constraint in the copy."
+)
 _HINTS: Final = {
     "22003": _NO_VALUE,
     "22007": _NO_VALUE,
@@ -388,7 +392,8 @@ _HINTS: Final = {
     "22P02": _NO_VALUE,
     "22P05": "A masked value holds a character that the target's encoding lacks; clone into a database in UTF8.",
     "23505": "A row that was written into the copy by hand may stand in the way; remove it, or clone again.",
-    "23514": "A masked value breaks a CHECK constraint; choose another mask for its column.",
+    "23502": f"A masked value is NULL where none may be; choose another mask for its column. {_NOT_VALID}",
+    "23514": f"A masked value breaks a CHECK constraint; choose another mask for its column. {_NOT_VALID}",
     "22001": "A masked value is too long for its column; choose another mask.",
     "53100": "The target's disk is full; make room, then go on.",
     "55P03": "Somebody who uses the copy has locked the table; try again when they are done.",
