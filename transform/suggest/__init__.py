@@ -47,6 +47,7 @@ from transform.suggest.names import by_comment, by_name, lists_people, lists_thi
 from transform.suggest.overlaps import Overlaps
 from transform.suggest.profile import MOST, Profile
 from transform.suggest.writing import Suggestion, write
+from transform.tsvectortext import cut, lexemes_in
 
 __all__ = ["suggest"]
 
@@ -79,6 +80,8 @@ _PAID: Final = frozenset(
     """rate amount value gross net total tax ytd base deduction deductions withholding brutto netto betrag bruto neto
     brut net liquido importe montant valor valore importo bedrag kwota belopp tutar castka""".split()
 )
+# The share of a text's words that are in a vector made from it: some are left out, and some are cut to their stems.
+_IN_VECTORS: Final = 0.25
 _SQL_WORDS: Final = frozenset("client query statement sql".split())
 
 
@@ -512,8 +515,19 @@ class _Suggester:
         rules = [found[text].rule if text in found else self._written(text) for text in texts]
         if texts and all(rule == KEEP for rule in rules):
             return Suggestion(KEEP, "every text of the row is kept")
-        from_texts = {"mask": "tsvector", "from": [text.column for text in texts]}
+        from_texts = {"mask": "tsvector", "from": [text.column for text in self._read_by(column, texts)]}
         return self._best(column, (from_texts, "tsvector", *candidates(None, shape)), "words of the row's texts")
+
+    def _read_by(self, search: ColumnName, texts: list[ColumnName]) -> list[ColumnName]:
+        """Those of a row's texts whose words the sampled vectors hold; all, where that tells nothing."""
+        held = {lexeme for value in self._samples.get(search, ()) for lexeme in cut(value)[1::3]}
+        found = []
+        for text in texts:
+            values = self._samples.get(text, ())
+            words = {word for value in values for word in lexemes_in(value.decode("utf-8", "replace"))}
+            if len(words & held) >= _IN_VECTORS * max(1, len(words)):
+                found.append(text)
+        return found or texts
 
     def _written(self, column: ColumnName) -> Written | None:
         rule = self._known.rule(column)
