@@ -9,17 +9,17 @@ be started again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import multiprocessing
 import os
+import queue
 import signal
 import threading
 from collections.abc import AsyncGenerator, Iterable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import util
-from typing import Protocol, Self, TypeVar
+from multiprocessing.connection import Connection as Pipe
+from typing import Any, Final, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import pyarrow as pa
 
@@ -32,6 +32,9 @@ from sink.target import Connection, TargetAddress
 from transform.plan import Plan
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+# How long processes may take to end: first by themselves, then when they were killed.
+_END_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +104,8 @@ class Worker:
             await self._target.close()
 
 
-_runner: asyncio.Runner | None = None
-_worker: Worker | None = None
-
-
-def _start(surroundings: Surroundings) -> None:
-    global _runner, _worker  # noqa: PLW0603  # a worker process has one, made when it starts
+def _work(pipe: Pipe, surroundings: Surroundings) -> None:
+    """A worker process: do the jobs that come, until no more do."""
     # Ctrl-C reaches the whole process group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -114,17 +113,17 @@ def _start(surroundings: Surroundings) -> None:
     pa.set_cpu_count(1)
     # What was imported stays; looking at it again and again was a tenth of a worker's time.
     gc.freeze()
-    _runner = asyncio.Runner()
-    _worker = Worker(surroundings)
-    # atexit does not work in a process of multiprocessing.
-    util.Finalize(None, _stop, exitpriority=0)
-
-
-def _stop() -> None:
-    assert _runner is not None
-    assert _worker is not None
-    with _runner:
-        _runner.run(_worker.close())
+    worker = Worker(surroundings)
+    with asyncio.Runner() as runner:
+        pipe.send(None)  # it is there
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
+                job: Job[object] = pipe.recv()
+                try:
+                    pipe.send(runner.run(job.run(worker)))
+                except Exception as error:
+                    pipe.send(_Failed(error))
+        runner.run(worker.close())
 
 
 def _die_with_parent() -> None:
@@ -134,14 +133,10 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _run(job: Job[ResultT_co]) -> ResultT_co:
-    assert _runner is not None
-    assert _worker is not None
-    return _runner.run(job.run(_worker))
+class _Failed(NamedTuple):
+    """How a job ended that has no result."""
 
-
-def _begin() -> None:
-    """The first job of a process: to be there."""
+    error: Exception
 
 
 class WorkersLost(ServerFailed):
@@ -155,10 +150,100 @@ def _lost() -> WorkersLost:
     )
 
 
-def _forget(future: asyncio.Future[ResultT_co]) -> None:
+def _forget(future: asyncio.Future[Any]) -> None:
     """Look at how it ended, which nobody else will; it would complain."""
     if not future.cancelled():
         future.exception()
+
+
+def _settle(future: asyncio.Future[Any], outcome: object) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, _Failed):
+        future.set_exception(outcome.error)
+    else:
+        future.set_result(outcome)
+
+
+class _Task(NamedTuple):
+    """A job, and who waits for its result."""
+
+    job: Job[Any]
+    result: asyncio.Future[Any]
+
+
+_Tasks: TypeAlias = "queue.SimpleQueue[_Task | None]"  # None for each process that is to end
+
+
+class _Process:
+    """A worker process from the outside, and the thread of ours that starts it and talks to it.
+
+    The two ends of its pipe are theirs alone, so wherever the process is when it dies, in the middle of a result too,
+    the thread sees the pipe's end and is not kept waiting by anybody else. ``is_there`` is when it can take a job, and
+    ``ended`` when it has gone.
+    """
+
+    def __init__(self, surroundings: Surroundings, tasks: _Tasks) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._surroundings = surroundings
+        self._tasks = tasks
+        self._pid: int | None = None
+        self._is_killed = False
+        self.is_there: asyncio.Future[None] = self._loop.create_future()
+        self.is_there.add_done_callback(_forget)
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        # A daemon, so that a process that cannot even be killed does not keep ours.
+        threading.Thread(target=self._talk, name="tezcat worker", daemon=True).start()
+
+    def kill(self) -> None:
+        """Kill it, whatever it does, if it has not ended."""
+        self._is_killed = True
+        if self._pid is not None and not self.ended.done():
+            # Not by multiprocessing, which takes it for dead when the process that forked it is.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+
+    def _talk(self) -> None:
+        """The thread: from the start of the process to its end. A process that is lost loses all that comes later,
+        too."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody listens
+            task: _Task | None = None
+            try:
+                ours, theirs = fork_server.CONTEXT.Pipe()
+                with ours:
+                    with theirs:
+                        process = fork_server.CONTEXT.Process(
+                            target=_work, args=(theirs, self._surroundings), daemon=True
+                        )
+                        process.start()
+                    self._pid = process.pid
+                    if self._is_killed:
+                        self.kill()
+                    self._tell(self.is_there, ours.recv())
+                    while (task := self._tasks.get()) is not None:
+                        if not task.result.done():
+                            self._tell(task.result, _ask(ours, task.job))
+                process.join()
+            except Exception as error:
+                failed = _Failed(_lost() if isinstance(error, EOFError | ConnectionError) else error)
+                self._tell(self.is_there, failed)
+                while task is not None or (task := self._tasks.get()) is not None:
+                    self._tell(task.result, failed)
+                    task = None
+            self._tell(self.ended, None)
+
+    def _tell(self, future: asyncio.Future[Any], outcome: object) -> None:
+        self._loop.call_soon_threadsafe(_settle, future, outcome)
+
+
+def _ask(pipe: Pipe, job: Job[Any]) -> object:
+    try:
+        pipe.send(job)
+        return pipe.recv()
+    except (EOFError, OSError):
+        raise EOFError from None
+    except Exception as error:  # the job or its result cannot be pickled
+        return _Failed(error)
 
 
 class WorkerPool:
@@ -168,45 +253,43 @@ class WorkerPool:
     def __init__(self, surroundings: Surroundings, workers: int) -> None:
         self._surroundings = surroundings
         self._workers = workers
-        self._executor = self._make()
-
-    def _make(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            max_workers=self._workers,
-            mp_context=fork_server.CONTEXT,
-            initializer=_start,
-            initargs=(self._surroundings,),
-        )
 
     async def __aenter__(self) -> Self:
         self._begin()
         return self
 
     def _begin(self) -> None:
-        self._started = [self._executor.submit(_begin) for _ in range(self._workers)]
+        self._tasks: _Tasks = queue.SimpleQueue()
+        self._processes = [_Process(self._surroundings, self._tasks) for _ in range(self._workers)]
 
     async def ready(self) -> None:
         """Wait until there is a process that can take a job. Raises ``WorkersLost``."""
-        try:
-            await asyncio.shield(asyncio.wrap_future(self._started[0]))
-        except BrokenProcessPool:
-            raise _lost() from None
+        there = [process.is_there for process in self._processes]
+        done, _ = await asyncio.wait(there, return_when=asyncio.FIRST_COMPLETED)
+        for future in done:
+            future.result()
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         await self._end(at_once=kind is not None)
 
     async def _end(self, *, at_once: bool) -> None:
-        if at_once:
-            # What runs now is of no use any more; do not wait for it. One that lived on would wait for ever for a lock
-            # of the executor's queue that another had when it died, and we for it.
-            for process in list((getattr(self._executor, "_processes", None) or {}).values()):
+        """Let the processes end by themselves, or do not wait for what runs now, which is of no use any more."""
+        for _ in self._processes:
+            self._tasks.put(None)
+        try:
+            if not at_once:
+                await self._until_ended()
+        finally:
+            for process in self._processes:
                 process.kill()
-        await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
+        await self._until_ended()
+
+    async def _until_ended(self) -> None:
+        await asyncio.wait([process.ended for process in self._processes], timeout=_END_SECONDS)
 
     async def restart(self) -> None:
         """Kill the processes, whatever they do, and start new ones. Nothing may be running through ``run``."""
         await self._end(at_once=True)
-        self._executor = self._make()
         self._begin()
 
     async def run(self, jobs: Iterable[Job[ResultT_co]]) -> AsyncGenerator[ResultT_co, None]:
@@ -219,16 +302,19 @@ class WorkerPool:
         try:
             while True:
                 while len(running) < 2 * self._workers and (job := next(waiting, None)) is not None:
-                    running.add(asyncio.wrap_future(self._executor.submit(_run, job)))
+                    running.add(self._submit(job))
                 if not running:
                     return
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
                     running.discard(future)
-        except BrokenProcessPool:
-            raise _lost() from None
         finally:
             for future in running:
-                # It is not cancelled: an executor that breaks later would stumble over it, and leave its processes.
                 future.add_done_callback(_forget)
+                future.cancel()
+
+    def _submit(self, job: Job[ResultT_co]) -> asyncio.Future[ResultT_co]:
+        task = _Task(job, asyncio.get_running_loop().create_future())
+        self._tasks.put(task)
+        return task.result

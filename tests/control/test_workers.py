@@ -10,8 +10,9 @@ import re
 import signal
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import psycopg
 import pytest
 
 from capture.model import BadInput, Interrupted, ServerFailed, TezcatError
+from control import workers
 from control.workers import Surroundings, Worker, WorkerPool, WorkersLost
 from sink.target import fetch
 from tests.fix_copy import target_address
@@ -59,6 +61,24 @@ class Die:
 class Sleep:
     async def run(self, worker: Worker) -> None:
         await asyncio.sleep(60)
+
+
+@dataclass(frozen=True)
+class LoseItself:
+    """Begin to give a long result, and get no further."""
+
+    number: signal.Signals
+
+    async def run(self, worker: Worker) -> bytes:
+        threading.Thread(target=self._wait, args=(threading.get_ident(),), daemon=True).start()
+        return bytes(1 << 28)
+
+    def _wait(self, thread: int) -> None:
+        while (frame := sys._current_frames()[thread]).f_code.co_name != "_send" or len(
+            frame.f_locals["buf"]
+        ) < 1 << 20:
+            time.sleep(0.001)
+        os.kill(os.getpid(), self.number)
 
 
 @dataclass(frozen=True)
@@ -124,14 +144,14 @@ async def test_of_several_errors_one_is_raised_and_no_other_complained_about(
 ) -> None:
     """Workers that lose the same server fail at the same time."""
 
-    def failed(*_: object) -> Future[None]:
-        future: Future[None] = Future()
+    def failed(*_: object) -> asyncio.Future[None]:
+        future = asyncio.get_running_loop().create_future()
         future.set_exception(ServerFailed("what went wrong."))
         return future
 
     async def run() -> None:
         pool = WorkerPool(surroundings(), 2)
-        monkeypatch.setattr(pool._executor, "submit", failed)
+        monkeypatch.setattr(pool, "_submit", failed)
         with pytest.raises(ServerFailed):
             await anext(pool.run([Square(1), Square(2)]))
 
@@ -192,17 +212,42 @@ async def test_workers_may_be_killed_when_their_work_was_given_up(surroundings: 
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.1), aclosing(pool.run([Sleep()] * 4)) as results:
                     await anext(results)
-            # The loop tells the executor a turn later.
-            await asyncio.sleep(0.1)
-            manager = pool._executor._executor_manager_thread
             for process in multiprocessing.active_children():
                 process.kill()
-            await asyncio.to_thread(manager.join)
+            await eventually(lambda: not multiprocessing.active_children(), "they are gone")
             await pool.restart()
             return [result async for result in pool.run([Square(6)])]
 
     async with asyncio.timeout(50):
         assert [square for square, _ in await run()] == [36]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_a_worker_that_is_lost_within_a_result_is_not_waited_for(
+    surroundings: Callable[..., Surroundings], number: signal.Signals
+) -> None:
+    """Half of a result has come, and the rest never will, though another worker lives."""
+
+    async def run() -> None:
+        async with WorkerPool(surroundings(), 2) as pool, aclosing(pool.run([Sleep(), LoseItself(number)])) as results:
+            async with asyncio.timeout(3):
+                await anext(results)
+
+    async with asyncio.timeout(60):
+        with pytest.raises(WorkersLost if number is signal.SIGKILL else TimeoutError):
+            await run()
+
+
+async def test_a_halted_worker_does_not_keep_the_pool_from_ending(
+    surroundings: Callable[..., Surroundings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though all of its work is done."""
+    monkeypatch.setattr(workers, "_END_SECONDS", 0.5)
+    async with asyncio.timeout(30):
+        async with WorkerPool(surroundings(), 1) as pool:
+            [(_, pid)] = [result async for result in pool.run([Square(1)])]
+            os.kill(pid, signal.SIGSTOP)
+    await eventually(lambda: not is_running(pid), "it was killed")
 
 
 async def test_a_worker_keeps_its_connections_and_takes_leave_of_the_servers(
