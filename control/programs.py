@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
+import signal
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +18,8 @@ from control import embedded
 from control.settings import process_environment
 
 _EMBEDDED_VERSIONS: Final = (16, 18)
+# How long a program that is to end may take to do so by itself.
+_END_SECONDS: Final = 2.0
 # A connection to nowhere: a program that knows no TLS complains of that before it looks for the socket.
 _TLS_TO_NOWHERE: Final = "--dbname=host=/nowhere sslmode=require"
 
@@ -54,14 +58,34 @@ async def run(command: list[str], variables: Mapping[str, str]) -> ProgramEnd:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**process_environment(), **variables},
+        # Processes of its own are of its group, and not of ours.
+        start_new_session=True,
     )
     try:
         output, complaint = await process.communicate()
     except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
+        await _end(process)
         raise
     return ProgramEnd(process.returncode or 0, output.decode("utf-8", "replace"), complaint.decode("utf-8", "replace"))
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a program and its processes: pg_restore's would go on without it, and we wait for all who hold its output."""
+    try:
+        # It then cancels what the servers do for it.
+        _signal(process, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await process.wait()
+    finally:
+        # Who is halted does not hear the other.
+        _signal(process, signal.SIGKILL)
+    await process.wait()
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 @lru_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 
 async def eventually(holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
@@ -14,3 +15,11 @@ async def eventually(holds: Callable[[], bool], what: str, seconds: float = 60) 
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"not in {seconds} s: {what}") from None
+
+
+def is_running(pid: int) -> bool:
+    """A process that has ended and was not waited for yet does not count."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -12,7 +12,7 @@ import pytest
 from capture.model import BadInput
 from control import embedded, programs
 from control.programs import dump_program, run
-from tests.waiting import eventually
+from tests.waiting import eventually, is_running
 
 MakeProgram = Callable[..., Path]
 
@@ -81,3 +81,18 @@ async def test_a_program_does_not_outlive_a_cancelled_operation(tmp_path: Path) 
         await task
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text()), 0)
+
+
+@pytest.mark.parametrize("prepare", ["", "kill -STOP $$ &"], ids=["working", "halted"])
+async def test_nor_do_its_own_processes(tmp_path: Path, prepare: str) -> None:
+    """pg_restore has some, which go on without it and keep its output open; and who is halted is ended too."""
+    started = tmp_path / "started"
+    script = f"(trap '' TERM; sleep 600) & echo $$ $! > {started}; {prepare} wait"
+    task = asyncio.create_task(run(["/bin/sh", "-c", script], {}))
+    await eventually(lambda: started.exists() and bool(started.read_text().strip()), "the program has begun")
+    async with asyncio.timeout(30):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    pids = [int(pid) for pid in started.read_text().split()]
+    await eventually(lambda: not any(map(is_running, pids)), "all have ended")

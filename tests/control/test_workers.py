@@ -27,7 +27,7 @@ from sink.target import fetch
 from tests.fix_copy import target_address
 from tests.fix_postgres import Database, Server
 from tests.fix_source import source_address
-from tests.waiting import eventually
+from tests.waiting import eventually, is_running
 from transform.plan import Plan
 
 ROOT = Path(__file__).parent.parent.parent
@@ -322,11 +322,3 @@ async def test_workers_die_with_the_process_that_started_them(tmp_path: Path, sh
     parent.kill()
     await parent.wait()
     await eventually(lambda: not is_running(worker), "the worker has ended")
-
-
-def is_running(pid: int) -> bool:
-    """A process that has ended and was not waited for yet does not count."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except FileNotFoundError:
-        return False
