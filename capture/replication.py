@@ -20,7 +20,7 @@ from psycopg.rows import TupleRow
 from capture.errors import connection_lost, map_answer, silent
 from capture.model import Interrupted, Lsn, ServerFailed
 from capture.replication_protocol import Block, StreamEnded, from_datetime, status_update
-from capture.source import SourceAddress, map_error, open_replication
+from capture.source import SourceAddress, answering, map_error, open_replication
 from capture.statements import check_replication
 from capture.transport import ConnectionLost, LibpqTransport, Transport, take_over
 
@@ -77,7 +77,8 @@ class ReplicationSession:
 
     async def drop_slot(self, name: str) -> None:
         """Drop one of our slots. Raises ``ServerFailed``."""
-        await self._command(f"DROP_REPLICATION_SLOT {name}")
+        async with answering(self._address):
+            await self._command(f"DROP_REPLICATION_SLOT {name}")
 
     async def start(self, slot: str, start_lsn: Lsn, publications: tuple[str, ...], protocol: int) -> ReplicationStream:
         """Begin to stream from the first transaction that commits at or after ``start_lsn``."""
@@ -90,14 +91,15 @@ class ReplicationSession:
         pgconn = self._connection.pgconn
         transport: Transport | None = None
         try:
-            pgconn.send_query(command.encode())
-            if not pgconn.ssl_in_use and self._address.is_free_of_gss:
-                transport = await take_over(pgconn)
-            if transport is None:
-                results = await self._connection.wait(execute(pgconn))
-                if results[-1].status != pq.ExecStatus.COPY_BOTH:
-                    raise psycopg.errors.error_from_result(results[-1])
-                transport = LibpqTransport(pgconn)
+            async with answering(self._address):
+                pgconn.send_query(command.encode())
+                if not pgconn.ssl_in_use and self._address.is_free_of_gss:
+                    transport = await take_over(pgconn)
+                if transport is None:
+                    results = await self._connection.wait(execute(pgconn))
+                    if results[-1].status != pq.ExecStatus.COPY_BOTH:
+                        raise psycopg.errors.error_from_result(results[-1])
+                    transport = LibpqTransport(pgconn)
         except psycopg.Error as error:
             raise map_error(error, self._address) from None
         return ReplicationStream(self._address, transport, start_lsn)

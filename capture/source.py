@@ -16,8 +16,8 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -36,6 +36,7 @@ __all__ = [
     "SourceAddress",
     "SourceConnection",
     "SourceIdentity",
+    "answering",
     "connect",
     "identity",
     "map_error",
@@ -248,19 +249,9 @@ class SourceConnection:
     async def fetch(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[Any]:
         """The rows of a statement, as named tuples; ``[]`` when it returns none. Parameters are ``%s`` or ``%(a)s``."""
         check(sql)
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._answer_seconds, self._break) if self._answer_seconds is not None else None
-        try:
-            with _mapped_errors(self.address):
-                cursor = await self._connection.execute(sql.encode(), parameters)
-                return await cursor.fetchall() if cursor.description else []
-        except Interrupted:
-            if timer is not None and loop.time() >= timer.when():
-                raise silent(self.address) from None
-            raise
-        finally:
-            if timer is not None:
-                timer.cancel()
+        with self._not_silent(), _mapped_errors(self.address):
+            cursor = await self._connection.execute(sql.encode(), parameters)
+            return await cursor.fetchall() if cursor.description else []
 
     async def fetch_text(self, sql: str, parameters: Sequence[Any] | None = None) -> list[tuple[bytes | None, ...]]:
         """The rows of a statement that may take long, each value in PostgreSQL's text format as it came."""
@@ -273,6 +264,23 @@ class SourceConnection:
         assert result is not None
         places = range(result.nfields)
         return [tuple([result.get_value(row, place) for place in places]) for row in range(result.ntuples)]
+
+    @contextmanager
+    def _not_silent(self) -> Iterator[None]:
+        """One statement; a server that does not even say that its time is over is taken for dead."""
+        if self._answer_seconds is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._answer_seconds, self._break)
+        try:
+            yield
+        except Interrupted:
+            if loop.time() >= timer.when():
+                raise silent(self.address) from None
+            raise
+        finally:
+            timer.cancel()
 
     def _break(self) -> None:
         """End the connection at once, so that whoever waits for it gets an error: to cancel would wait for it too."""
@@ -297,20 +305,21 @@ class SourceConnection:
         """
         check(sql)
         connection = self._connection
-        async with connection.lock:
-            try:
-                with _mapped_errors(self.address):
-                    await _start_copy(connection.pgconn, sql)
-                more = True
-                while more:
-                    block = bytearray()
+        with self._not_silent():
+            async with connection.lock:
+                try:
                     with _mapped_errors(self.address):
-                        more = await _gather_rows(connection.pgconn, block)
-                    if block:
-                        yield bytes(block)
-            finally:
-                if connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
-                    await connection.close()
+                        await _start_copy(connection.pgconn, sql)
+                    more = True
+                    while more:
+                        block = bytearray()
+                        with _mapped_errors(self.address):
+                            more = await _gather_rows(connection.pgconn, block)
+                        if block:
+                            yield bytes(block)
+                finally:
+                    if connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
+                        await connection.close()
 
 
 async def _start_copy(pgconn: pq.abc.PGconn, sql: str) -> None:
@@ -417,12 +426,23 @@ async def _open(
     with _mapped_errors(address):
         connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, row_factory=namedtuple_row)
     try:
-        with _mapped_errors(address):
-            await _confirm_session(connection, address)
+        async with answering(address):
+            with _mapped_errors(address):
+                await _confirm_session(connection, address)
     except BaseException:
         await connection.close()
         raise
     return connection
+
+
+@asynccontextmanager
+async def answering(address: SourceAddress) -> AsyncIterator[None]:
+    """What production answers at once, if it answers at all. Raises ``Interrupted``."""
+    try:
+        async with asyncio.timeout(address.patience):
+            yield
+    except TimeoutError:
+        raise silent(address) from None
 
 
 class _Utf8(Loader):

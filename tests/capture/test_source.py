@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -407,3 +409,20 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+async def test_a_server_that_halts_while_rows_come_is_not_waited_for(database: Database) -> None:
+    """Where a statement may take so long and no longer, neither may its rows."""
+    patient = address(f"{database.url}?tcp_user_timeout=1000")
+    async with await connect(patient, purpose="tests", statement_timeout_ms=500) as source:
+        [[pid]] = await source.fetch("SELECT pg_backend_pid()")
+        query = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 1000000)) TO STDOUT"
+        async with asyncio.timeout(30), aclosing(source.copy_out(query)) as blocks:
+            await anext(blocks)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                with pytest.raises(Interrupted, match="has not answered"):
+                    async for _ in blocks:
+                        pass
+            finally:
+                os.kill(pid, signal.SIGCONT)
