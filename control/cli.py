@@ -6,7 +6,6 @@ imported when a command runs, so that ``--help`` is instant. ``control.outcome``
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
 from pathlib import Path
@@ -146,7 +145,7 @@ def source_sql(
         settings = _settings(config)
         from control import source_commands
 
-        sql = asyncio.run(source_commands.dba_sql(settings, environment))
+        sql = outcome.run(source_commands.dba_sql(settings, environment))
         if as_json:
             terminal.result({"sql": sql})
         else:
@@ -162,7 +161,7 @@ def source_check(
         settings = _settings(config)
         from control import source_commands
 
-        checks = asyncio.run(source_commands.check(settings, environment))
+        checks = outcome.run(source_commands.check(settings, environment))
         results.show_checks(terminal, checks)
         if any(each.status == "problem" for each in checks):
             raise typer.Exit(ExitCode.PROBLEM)
@@ -207,7 +206,7 @@ def rules_suggest(
         settings = _settings(config)
         from control import rules_commands
 
-        suggested = asyncio.run(
+        suggested = outcome.run(
             rules_commands.suggest(
                 settings, source, output, accept_writable_role=accept_writable_role, report=terminal.report
             )
@@ -233,7 +232,7 @@ def rules_check(
         settings = _settings(config)
         from control import rules_commands
 
-        findings = asyncio.run(
+        findings = outcome.run(
             rules_commands.check(
                 settings, source, samples=samples, accept_writable_role=accept_writable_role, report=terminal.report
             )
@@ -275,7 +274,7 @@ def rules_preview(
         from control import rules_preview as command
         from control import rules_results
 
-        found = asyncio.run(
+        found = outcome.run(
             command.preview(
                 settings,
                 source,
@@ -306,7 +305,7 @@ def rules_explain(
         settings = _settings(config)
         from control import rules_commands, rules_results
 
-        explained = asyncio.run(
+        explained = outcome.run(
             rules_commands.explain(settings, source, what, accept_writable_role=accept_writable_role)
         )
         rules_results.show_explained(terminal, explained)
@@ -349,7 +348,7 @@ def rules_diff(
         settings = _settings(config)
         from control import rules_diff as command
 
-        found = asyncio.run(command.diff(settings, target, accept_writable_role=accept_writable_role))
+        found = outcome.run(command.diff(settings, target, accept_writable_role=accept_writable_role))
         results.show_rules_diff(terminal, found)
         if found.tables:
             raise typer.Exit(1)
@@ -393,7 +392,7 @@ def clone(
         if resync:
             from control.resync import resync as copy_again
 
-            again = asyncio.run(
+            again = outcome.run(
                 copy_again(settings, name, target, accept_writable_role=accept_writable_role, report=terminal.report)
             )
             results.show_resync(terminal, again)
@@ -401,8 +400,8 @@ def clone(
         from control import clone as operation
 
         if confirm is None and _is_interactive():
-            confirm = _ask_confirmation(terminal, asyncio.run(operation.needs_confirmation(settings, target)), target)
-        result = asyncio.run(
+            confirm = _ask_confirmation(terminal, outcome.run(operation.needs_confirmation(settings, target)), target)
+        result = outcome.run(
             operation.clone(
                 settings,
                 name,
@@ -436,7 +435,7 @@ def stream(
         until = None if until_lsn is None else _lsn(until_lsn)
         from control import following
 
-        progress = asyncio.run(
+        progress = outcome.run(
             following.follow(
                 settings,
                 target,
@@ -456,7 +455,7 @@ def status(config: Config = _CONFIG, as_json: Json = False, log_level: Level = _
         settings = _settings(config)
         from control import status as operation
 
-        results.show_status(terminal, asyncio.run(operation.status(settings)))
+        results.show_status(terminal, outcome.run(operation.status(settings)))
 
 
 @app.command(epilog="Example: tezcat verify --target test")
@@ -473,7 +472,7 @@ def verify(
         fork_server.start()
         from control import verify as operation
 
-        result = asyncio.run(
+        result = outcome.run(
             operation.verify(settings, target, accept_writable_role=accept_writable_role, report=terminal.report)
         )
         results.show_verify(terminal, result)

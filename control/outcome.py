@@ -11,13 +11,13 @@ import asyncio
 import json
 import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import typer
 from rich.console import Console
@@ -26,6 +26,8 @@ from rich.markup import escape
 from capture.model import BadInput, Problem, Refused, ServerFailed, TezcatError
 from control import logs
 from control.console import RichReport, stderr_console, stdout_console
+
+ResultT = TypeVar("ResultT")
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _PACKAGES: Final = frozenset({"capture", "transform", "sink", "control"})
@@ -101,6 +103,26 @@ def running(*, as_json: bool, log_level: logs.LogLevel) -> Iterator[Terminal]:
         if log_level is logs.LogLevel.DEBUG:
             err.print(_frames(error), markup=False, style="dim")
         raise typer.Exit(failure.code) from None
+
+
+def run(operation: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """Run a command's operation to its end. Who was asked to end was interrupted, whatever failed in consequence."""
+
+    async def main() -> ResultT:
+        try:
+            return await operation
+        except Exception:
+            if is_asked_to_end():
+                raise asyncio.CancelledError from None
+            raise
+
+    return asyncio.run(main())
+
+
+def is_asked_to_end() -> bool:
+    """Whether the running task has been cancelled, as by Ctrl-C."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def explain(error: BaseException) -> Failure:

@@ -112,10 +112,8 @@ async def _catalog(address: SourceAddress, *, accept_writable_role: bool) -> Cat
 async def _snapshot(connection: SourceConnection) -> AsyncIterator[None]:
     """One consistent view for several statements."""
     await connection.begin()
-    try:
-        yield
-    finally:
-        await connection.rollback()
+    yield
+    await connection.rollback()
 
 
 def judge(findings: Sequence[Finding], *, strict: bool) -> BadInput | Problem | None:

@@ -463,3 +463,19 @@ def test_rules_of_other_tools_are_imported(tmp_path: Path) -> None:
         assert wrong.exit_code == 2
         assert "Traceback" not in wrong.stderr
     assert path.read_text() == before
+
+
+async def _is_cancelled_and_fails() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    try:
+        await asyncio.sleep(60)
+    finally:
+        raise ServerFailed("the connection was lost.")
+
+
+def test_who_was_interrupted_is_not_told_what_failed_in_consequence() -> None:
+    """The exit code is 130, as for every command that was."""
+    with pytest.raises(asyncio.CancelledError):
+        outcome.run(_is_cancelled_and_fails())
