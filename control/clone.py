@@ -25,9 +25,9 @@ from capture.slots import drop_slot_if_there
 from capture.snapshot import dump_schema, read_sequences
 from capture.source import connect as source_connect
 from capture.source import identity
-from control import resume
+from control import outcome, resume
 from control.copies import go_on, refuse_unknown_rows
-from control.cut import Cut, fingerprint
+from control.cut import Cut, fingerprint, no_longer_than, patience
 from control.programs import dump_program, run
 from control.project import Project, database_identity
 from control.readiness import reason_to_ask, refuse_older_target, refuse_unready, replace_slot
@@ -108,7 +108,9 @@ async def clone(
                 raise
             if attempt.chunks > chunks:
                 chunks, pauses = attempt.chunks, iter(_PAUSES)
-            pause = next(pauses, None) if isinstance(error, Interrupted) else None
+            # Who was asked to end does not go on, whatever failed in consequence.
+            passes = isinstance(error, Interrupted) and not outcome.is_asked_to_end()
+            pause = next(pauses, None) if passes else None
             if pause is None:
                 project = attempt.project
                 report.warn(
@@ -150,6 +152,7 @@ class _Attempt:
         self._confirm = confirm
         self._accept_writable_role = accept_writable_role
         self._report = report
+        self._max_age = project.settings.snapshot.max_age
         self._archive = project.settings.state / f"{project.target.name}.schema"
 
     async def run(self) -> CloneResult:
@@ -207,10 +210,14 @@ class _Attempt:
         if await target.standing(self._connection) is Standing.EMPTY:
             # Whoever finds the slot after we were killed here must see whose it is.
             await progress.install(self._connection)
-        self._report.say(f"making the slot {project.slot} at {project.source.name}")
+        self._report.say(
+            f"making the slot {project.slot} at {project.source.name}, when the transactions that are open there have "
+            "ended"
+        )
         cut: Cut | None = None
         try:
-            cut = await Cut.take(project, self._production, session, project.slot, temporary=self._once)
+            async with patience(_PURPOSE, self._max_age):
+                cut = await Cut.take(project, self._production, session, project.slot, temporary=self._once)
             schema = fingerprint(cut.catalog)
             if schema != fingerprint(catalog):
                 plan = project.plan(cut.catalog)
@@ -285,9 +292,12 @@ class _Attempt:
         reason = str(error) if isinstance(error, TezcatError) else "the last clone did not finish."
         self.can_go_on = self.can_go_on and passes and not self._once
         with contextlib.suppress(TezcatError):
-            async with await target.connect(
-                self.project.target_address, productions=self._productions, purpose=_PURPOSE
-            ) as connection:
+            async with (
+                await target.connect(
+                    self.project.target_address, productions=self._productions, purpose=_PURPOSE
+                ) as connection,
+                target.leaving(),
+            ):
                 if await target.standing(connection) is Standing.OURS:
                     state = await unfinished.read(connection)
                     self.chunks = len(await unfinished.finished_chunks(connection))
@@ -329,7 +339,12 @@ class _Attempt:
     async def _bring_schema(self, cut: Cut, schema: str, plan: Plan, timeline: int) -> tuple[Unfinished, list[str]]:
         """Mark the target as ours and make what must be there before rows can come; warnings."""
         project = self.project
-        await dump_schema(self._dump, project.source_address, cut.snapshot, self._archive, run)
+        async with no_longer_than(self._max_age, cut.taken, "the schema was not read"):
+            await dump_schema(self._dump, project.source_address, cut.snapshot, self._archive, run)
+        async with cut.closed_when_old(self._max_age):
+            return await self._make_schema(cut, schema, plan, timeline)
+
+    async def _make_schema(self, cut: Cut, schema: str, plan: Plan, timeline: int) -> tuple[Unfinished, list[str]]:
         await unfinished.stop_orphans(self._connection, f"tezcat {_PURPOSE}")
         await load.clear(self._connection)
         await progress.install(self._connection)

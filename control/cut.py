@@ -7,13 +7,13 @@ import contextlib
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, Interrupted, Lsn, ServerFailed, Table, TableName
+from capture.model import Catalog, Interrupted, Lsn, Table, TableName
 from capture.publications import published_as
 from capture.replication import ReplicationSession, Slot
 from capture.snapshot import read_files
@@ -23,7 +23,7 @@ from capture.unfollowed import unfollowed_changes
 from control.project import Project
 
 # A slot's snapshot waits for production's open transactions, and a running stream may wait with it.
-_SLOT_SECONDS: Final = 120.0
+_SLOT_PATIENCE: Final = timedelta(seconds=120)
 # In the last part of a snapshot's life what reads it may end, but nothing begins.
 _LAST: Final = 0.25
 
@@ -89,11 +89,25 @@ class Cut:
         """Let production forget the snapshot."""
         await self.session.close()
 
+    @contextlib.asynccontextmanager
+    async def closed_when_old(self, max_age: timedelta) -> AsyncIterator[None]:
+        """Production forgets the snapshot in time, though the block, which does not read it, takes longer."""
+
+        async def close() -> None:
+            await asyncio.sleep(self.remaining(max_age))
+            await self.close()
+
+        closing = asyncio.create_task(close())
+        try:
+            yield
+        finally:
+            closing.cancel()
+
 
 @contextlib.asynccontextmanager
 async def no_longer_than(max_age: timedelta, taken: float, given_up: str) -> AsyncIterator[None]:
     """What needs a snapshot that was ``taken`` then (on the monotonic clock, in seconds), for no longer than production
-    may bear it, whatever it waits for. Raises ``ServerFailed``, which says what was ``given_up``."""
+    may bear it, whatever it waits for. Raises ``Interrupted``, which says what was ``given_up``."""
     limit = asyncio.timeout(taken + max_age.total_seconds() - time.monotonic())
     try:
         async with limit:
@@ -101,7 +115,7 @@ async def no_longer_than(max_age: timedelta, taken: float, given_up: str) -> Asy
     except TimeoutError:
         if not limit.expired():
             raise
-        raise ServerFailed(
+        raise Interrupted(
             f"the snapshot grew older than snapshot.max_age ({max_age}), and production comes first: {given_up}.",
             hint="Raise snapshot.max_age or snapshot.workers, or do it when production is quieter and the stream has "
             "caught up.",
@@ -128,9 +142,8 @@ class KeptWaiting(Interrupted):
 
 async def temporary_slot(session: ReplicationSession, purpose: str) -> Slot:
     """A slot that lives as long as its session. Raises ``ServerFailed`` when production keeps it waiting for long."""
-    with _patience(purpose):
-        async with asyncio.timeout(_SLOT_SECONDS):
-            return await session.create_slot(_name(purpose), temporary=True)
+    async with patience(purpose, _SLOT_PATIENCE):
+        return await session.create_slot(_name(purpose), temporary=True)
 
 
 async def temporary_cut(
@@ -139,22 +152,23 @@ async def temporary_cut(
     """A cut, and the slot that made it, which live as long as the session, which is the cut's. Raises ``ServerFailed``
     when production keeps it waiting for long."""
     slot = _name(purpose)
-    with _patience(purpose):
-        async with asyncio.timeout(_SLOT_SECONDS):
-            return await Cut.take(project, production, session, slot, temporary=True), slot
+    async with patience(purpose, _SLOT_PATIENCE):
+        return await Cut.take(project, production, session, slot, temporary=True), slot
 
 
 def _name(purpose: str) -> str:
     return f"{SLOT_PREFIX}{purpose}_{secrets.token_hex(4)}"
 
 
-@contextlib.contextmanager
-def _patience(purpose: str) -> Iterator[None]:
+@contextlib.asynccontextmanager
+async def patience(purpose: str, longest: timedelta) -> AsyncIterator[None]:
+    """Wait for a slot, for so long at the most. Raises ``KeptWaiting``."""
     try:
-        yield
+        async with asyncio.timeout(longest.total_seconds()):
+            yield
     except TimeoutError:
         raise KeptWaiting(
-            f"production has had a transaction open for more than {_SLOT_SECONDS:.0f} seconds, and a snapshot at a "
-            "known LSN waits for it.",
+            f"production has had a transaction open for more than {longest.total_seconds():.0f} seconds, and a "
+            "snapshot at a known LSN waits for it.",
             hint=f"See pg_stat_activity for the oldest xact_start; {purpose} again when it has ended.",
         ) from None

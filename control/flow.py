@@ -392,6 +392,9 @@ class Flow:
         """Stand at the limit, with nothing open, until it is lifted; or end there."""
         if self._moment is not None:
             assert self._refetch is not None
+            if self._held is None and self._refetch.has_let_go:
+                self._moment = await self._refetch.moment()
+                return
             try:
                 await self._refetch.settle(self._moment.snapshot)
             except Unreadable:
@@ -482,6 +485,8 @@ class Flow:
         """Look now and then after what the stream does not carry. Production's answers keep no row waiting."""
         while True:
             self._may_stand = True
+            if self._refetch is not None:
+                await self._refetch.let_go_when_old()
             await self._replication.answer(ask=True)
             await self._check_published()
             await self._check_unfollowed()

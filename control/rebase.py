@@ -23,7 +23,7 @@ from capture.source import SourceConnection
 from capture.statements import SLOT_PREFIX
 from capture.touched import Followed, Key, SlotReader, Touched
 from control.copies import check_published, clone_again
-from control.cut import Cut, fingerprint
+from control.cut import Cut, fingerprint, no_longer_than, patience
 from control.project import Project
 from control.touched_rows import replace_touched
 from sink import load, progress, pulled, target, unfinished
@@ -51,6 +51,7 @@ class Rebase:
         plan: Plan,
     ) -> None:
         self._project = project
+        self._max_age = project.settings.snapshot.max_age
         self._production = production
         self._connection = connection
         self._productions = productions
@@ -76,11 +77,12 @@ class Rebase:
                 await reader.advance(slot.current_lsn)
             cut = await self._take(state, first)
             try:
-                await reader.finish(cut.lsn)
-                lost = {name for name, chunks in finished.items() if any(c.file != cut.files[name] for c in chunks)}
-                # What happened to these beside inserts is in no stream.
-                lost |= {name for name in finished if str(name) in first.unfollowed or self._plan.takes_part(name)}
-                await self._move(state, cut, finished, followed, touched, touched.whole | lost)
+                async with no_longer_than(self._max_age, cut.taken, "what is there was not moved to it"):
+                    await reader.finish(cut.lsn)
+                    lost = {name for name, chunks in finished.items() if any(c.file != cut.files[name] for c in chunks)}
+                    # What happened to these beside inserts is in no stream.
+                    lost |= {name for name in finished if str(name) in first.unfollowed or self._plan.takes_part(name)}
+                    await self._move(state, cut, finished, followed, touched, touched.whole | lost)
                 reader.acknowledge(cut.lsn)
             except BaseException:
                 await cut.close()
@@ -98,7 +100,8 @@ class Rebase:
         session = await ReplicationSession.open(self._project.source_address, "clone")
         try:
             slot = f"{SLOT_PREFIX}snapshot_{secrets.token_hex(4)}"
-            cut = await Cut.take(self._project, self._production, session, slot, temporary=True)
+            async with patience("clone", self._max_age):
+                cut = await Cut.take(self._project, self._production, session, slot, temporary=True)
             if fingerprint(cut.catalog) != state.catalog:
                 raise Drifted(
                     "production's tables, columns or keys were changed while they were cloned.",

@@ -7,12 +7,12 @@ images do not tell enough. Its changes of the tables that take part are taken as
 slot is made that lives for the moment; the copy goes on to its consistent point in one transaction, and there the rows
 of those keys are read in its snapshot, with the rows that they bring along (``sink.membership`` knows who is needed).
 So what is committed is always exactly the subset as of one LSN. Where somebody holds the copy, the LSN and the snapshot
-are the holder's.
+are the holder's. A snapshot lives no longer than ``snapshot.max_age``.
 """
 
 from __future__ import annotations
 
-import contextlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple, Self
@@ -132,7 +132,9 @@ class Refetch:
         }
         partitioned = frozenset(name for name in subset.tables if catalog.tables[name].kind == "p")
         self._rows = SubsetRows(connection, subset, self._columns, partitioned)
-        self._stack = contextlib.AsyncExitStack()
+        self._max_age = project.settings.snapshot.max_age.total_seconds()
+        self._taken: float | None = None
+        self.has_let_go = False
         self._production: SourceConnection | None = None
         self._session: ReplicationSession | None = None
         self._slot: str | None = None
@@ -144,7 +146,13 @@ class Refetch:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
+        await self._close()
+
+    async def _close(self) -> None:
+        for connection in (self._production, self._session):
+            if connection is not None:
+                await connection.close()
+        self._production = self._session = self._slot = None
 
     # --------------------------------------------------------------------------------------------------- gathering
 
@@ -182,18 +190,32 @@ class Refetch:
 
     async def moment(self) -> Moment:
         """A cut of production, later than all that it has sent. Raises ``ServerFailed``."""
+        if self.has_let_go and self.shares_server:
+            # A slot would wait for our own transaction.
+            raise Unreadable("the snapshot in which rows were to be read grew too old; they are read in another.")
         if self._session is None:
             self._session = await ReplicationSession.open(self._project.source_address, _PURPOSE)
-            self._stack.push_async_callback(self._session.close)
         made = await temporary_slot(self._session, _PURPOSE)
         self._slot = made.name
+        self._taken = time.monotonic()
+        self.has_let_go = False
         return Moment(made.consistent_point, made.snapshot)
+
+    async def let_go_when_old(self) -> None:
+        """Have production forget a snapshot that has lived as long as it may, whatever we wait for. Who reads it then
+        fails, as by a lost connection; else another moment has to be found, which ``has_let_go`` tells."""
+        if self._taken is not None and time.monotonic() - self._taken > self._max_age:
+            self._taken = None
+            self.has_let_go = True
+            await self._close()
 
     async def settle(self, snapshot: str) -> None:
         """Make the copy's rows of the subset what they are in the snapshot, in its open transaction.
 
         Raises ``Unreadable``.
         """
+        if self._taken is None:
+            self._taken = time.monotonic()
         for table in self._emptied:
             await self._rows.touch_all(self._plan.root(table), table)
         for table, keys in self._keys.items():
@@ -211,6 +233,8 @@ class Refetch:
         self._emptied.clear()
         for batches in self._read.values():
             batches.clear()
+        self._taken = None
+        self.has_let_go = False
         if self._slot is not None:
             # Production keeps WAL for it.
             assert self._session is not None
@@ -262,7 +286,6 @@ class Refetch:
         if self._production is None:
             address = self._project.source_address
             self._production = await source_connect(address, purpose=_PURPOSE, statement_timeout_ms=0)
-            await self._stack.enter_async_context(self._production)
         production = self._production
         try:
             await production.begin(snapshot=snapshot)

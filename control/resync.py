@@ -115,11 +115,12 @@ async def resync(
         found = database_identity(await identity(production))
         connection = await target.connect(project.target_address, productions={found}, purpose=_PURPOSE)
         await stack.enter_async_context(connection)
-        if await target.standing(connection) is not Standing.OURS:
-            raise no_copy(project)
-        await load.quiet(connection)
-        await aside.acquire(connection)
-        state = await progress.read(connection)
+        async with target.answering(project.target_address):
+            if await target.standing(connection) is not Standing.OURS:
+                raise no_copy(project)
+            await load.quiet(connection)
+            await aside.acquire(connection)
+            state = await progress.read(connection)
         catalog = await read_catalog(production)
         plan = project.plan(catalog, partial=True)
         state = check_copy(project, state, plan, found, without=frozenset(plan.tables))
@@ -184,12 +185,12 @@ class _Resync:
             tables = self._tables(catalog, plan)
             filled = {name: table for name, table in tables.items() if plan.tables[name].rows != "none"}
             listed = {name: tuple(column.name for column in table.copied_columns) for name, table in filled.items()}
-            into = await aside.make(self._connection, listed)
-            self._pulled = await aside.make_pulled(self._connection, self._chosen(plan))
             # Which rows of a subset are copied is known where the stream is held, and no earlier.
             early = [table for name, table in filled.items() if not plan.takes_part(name)]
             async with self._workers(plan) as pool:
                 async with self._bounded(first):
+                    into = await aside.make(self._connection, listed)
+                    self._pulled = await aside.make_pulled(self._connection, self._chosen(plan))
                     await self._copy(pool, first, plan, early, into, None, is_last=False)
                 watched = [self._followed(table, first.unfollowed) for table in early]
                 touched = Touched(watched, first.lsn, budget=_KEYS_BUDGET)
@@ -202,7 +203,8 @@ class _Resync:
         finally:
             await first.close()
             with contextlib.suppress(ServerFailed):
-                await aside.drop(self._connection)
+                async with target.leaving():
+                    await aside.drop(self._connection)
 
     def _tables(self, catalog: Catalog, plan: Plan) -> dict[TableName, Table]:
         """What is copied again: tables and partitions that hold rows themselves."""
@@ -301,7 +303,8 @@ class _Resync:
                 await cut.close()
                 # Where its session is lost, so is the hold, and what ended us says more.
                 with contextlib.suppress(ServerFailed):
-                    await hold.lift(holder)
+                    async with target.leaving():
+                        await hold.lift(holder)
             return cut.lsn, rows, time.monotonic() - began
 
     async def _copy_whole(
@@ -322,7 +325,8 @@ class _Resync:
         try:
             async with hold.closed_gate(holder, self._project.settings.snapshot.max_age):
                 cut, _ = await temporary_cut(self._project, self._production, session, _PURPOSE)
-                await hold.set_hold(holder, hold.Held(cut.lsn, cut.snapshot))
+                async with self._bounded(cut):
+                    await hold.set_hold(holder, hold.Held(cut.lsn, cut.snapshot))
         except BaseException:
             await session.close()
             raise

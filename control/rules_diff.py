@@ -39,7 +39,8 @@ async def diff(settings: Settings, target_name: str, *, accept_writable_role: bo
         found = database_identity(await identity(production))
         catalog = await read_catalog(production)
     plan = project.plan(catalog, partial=True)
-    async with await target.connect(project.target_address, productions={found}, purpose="rules") as connection:
+    connection = await target.connect(project.target_address, productions={found}, purpose="rules")
+    async with connection, target.answering(project.target_address):
         if await target.standing(connection) is not Standing.OURS:
             raise no_copy(project)
         kept = await progress.read(connection)

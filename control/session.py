@@ -13,7 +13,6 @@ import os
 import secrets
 import socket
 from collections.abc import Coroutine, Iterator
-from typing import Final
 
 import structlog
 from psycopg.pq import TransactionStatus
@@ -47,9 +46,6 @@ from sink.target import Backend, Connection, fetch
 from transform.plan import Plan
 
 log = structlog.get_logger()
-
-# How long a session that ends tries to tell so in the copy.
-_LEAVE_SECONDS: Final = 5.0
 
 
 class Session:
@@ -220,8 +216,8 @@ def _running(work: Coroutine[None, None, None]) -> Iterator[None]:
 
 async def _leave(connection: Connection, runner: str, error: BaseException) -> None:
     """Tell in the copy why the session ended, as far as the copy can still be told."""
-    with contextlib.suppress(TezcatError, TimeoutError):
-        async with asyncio.timeout(_LEAVE_SECONDS):
+    with contextlib.suppress(TezcatError):
+        async with target.leaving():
             await _tell(connection, runner, error)
 
 

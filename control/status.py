@@ -49,7 +49,7 @@ async def _one(settings: Settings, name: str) -> StreamStatus:
     try:
         project = Project.of(settings, name)
         connection = await target.connect(project.target_address, productions=(), purpose="status")
-        async with connection:
+        async with connection, target.answering(project.target_address):
             if await target.standing(connection) is not Standing.OURS:
                 return StreamStatus(name, "none")
             found = await progress.read(connection)

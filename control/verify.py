@@ -17,6 +17,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from capture.catalog import read_catalog
 from capture.model import Catalog, Lsn, TableName
@@ -38,6 +39,8 @@ from sink.columns import read_columns
 from sink.progress import Progress
 from sink.target import Connection, Standing, fetch
 from transform.plan import Plan
+
+_GIVEN_UP: Final = "the copy was not verified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +83,10 @@ async def verify(settings: Settings, target_name: str, *, accept_writable_role: 
         found = database_identity(await identity(production))
         connection = await target.connect(project.target_address, productions={found}, purpose="verify")
         await stack.enter_async_context(connection)
-        if await target.standing(connection) is not Standing.OURS:
-            raise no_copy(project)
-        state = await progress.read(connection)
+        async with target.answering(project.target_address):
+            if await target.standing(connection) is not Standing.OURS:
+                raise no_copy(project)
+            state = await progress.read(connection)
         check_copy(project, state, project.plan(await read_catalog(production), partial=True), found)
         assert state is not None
         session = await stack.enter_async_context(await ReplicationSession.open(project.source_address, "verify"))
@@ -135,8 +139,9 @@ async def _both_at_one_lsn(
             slot = await temporary_slot(session, "verify")
             taken = time.monotonic()
             if state.slot is not None:
-                await hold.set_hold(holder, hold.Held(slot.consistent_point, slot.snapshot))
-        async with no_longer_than(max_age, taken, "the copy was not verified"):
+                async with no_longer_than(max_age, taken, _GIVEN_UP):
+                    await hold.set_hold(holder, hold.Held(slot.consistent_point, slot.snapshot))
+        async with no_longer_than(max_age, taken, _GIVEN_UP):
             if state.slot is not None:
                 await bring_to(project, holder, slot.consistent_point, accept_writable_role=accept_writable_role)
             await fetch(connection, "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

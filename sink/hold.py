@@ -10,6 +10,7 @@ Readers take turns: the next one closes the gate when the hold before it is lift
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -17,7 +18,7 @@ from typing import Final, NamedTuple
 
 from capture.model import Interrupted, Lsn, ServerFailed
 from sink.progress import GATE, READER, is_running, read
-from sink.target import Connection, fetch
+from sink.target import Connection, fetch, leaving
 
 _POLL: Final = 0.02
 
@@ -47,7 +48,16 @@ async def closed_gate(connection: Connection, patience: timedelta) -> AsyncItera
         ) from None
     try:
         yield
-    finally:
+    except BaseException:
+        # Where the session is lost, so is the lock, and what ended us says more.
+        with contextlib.suppress(ServerFailed):
+            await _open_gate(connection)
+        raise
+    await _open_gate(connection)
+
+
+async def _open_gate(connection: Connection) -> None:
+    async with leaving():
         await fetch(connection, "SELECT pg_advisory_unlock(%s)", (GATE,))
 
 

@@ -19,6 +19,8 @@ _OWN_CASTS: Final = f"""SELECT format('(%s AS %s)', castsource::regtype, casttar
 _OWN_METHODS: Final = f"SELECT quote_ident(amname) FROM pg_am x WHERE {_OWN}"
 _OWN_LANGUAGES: Final = f"SELECT quote_ident(lanname) FROM pg_language x WHERE {_OWN}"
 _PUBLIC_IS_CLOSED_SINCE: Final = 150000  # from then on not everybody may make tables there
+# How long users of a copy may keep it from being replaced.
+_LOCK_SECONDS: Final = 60
 
 
 async def as_replica(connection: Connection) -> None:
@@ -150,8 +152,12 @@ async def _refresh_views(connection: Connection) -> list[str]:
 
 
 async def clear(connection: Connection) -> None:
-    """Empty a database of ours: what stands outside of schemas, every schema, then our mark, in one transaction."""
+    """Empty a database of ours: what stands outside of schemas, every schema, then our mark, in one transaction.
+
+    Raises ``Interrupted`` when somebody who uses it does not let go of what they have locked.
+    """
     async with connection.transaction():
+        await fetch(connection, f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
         schemas = await fetch(
             connection,
             """SELECT quote_ident(nspname) FROM pg_namespace

@@ -8,6 +8,7 @@ server's message of a class that can quote values is left out, its table and con
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Collection
@@ -26,6 +27,9 @@ from psycopg.rows import TupleRow
 from capture.model import BadInput, DatabaseIdentity, Interrupted, Refused, ServerFailed, TableName, quote_identifier
 
 Connection = psycopg.AsyncConnection[TupleRow]
+
+# How long a command that ends tries to put a target in order.
+_LEAVE_SECONDS: Final = 5.0
 
 # Half-open connections end within a minute, those with something on its way (tcp_user_timeout) and those without.
 _PATIENCE_MS: Final = 60_000
@@ -127,6 +131,37 @@ async def connect(
         await connection.close()
         raise
     return connection
+
+
+@asynccontextmanager
+async def leaving() -> AsyncIterator[None]:
+    """What is still done in a target when its work has ended, well or badly: a server that does not answer is not
+    waited for. Raises ``Interrupted``; the connection is of no use then, and all that its session held is let go."""
+    limit = asyncio.timeout(_LEAVE_SECONDS)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise Interrupted("the target does not answer.") from None
+
+
+@asynccontextmanager
+async def answering(address: TargetAddress) -> AsyncIterator[None]:
+    """What a target answers at once, if it answers at all. Raises ``Interrupted``; a connection that was waited for is
+    of no use then."""
+    limit = asyncio.timeout(address.patience)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise Interrupted(
+            f"environment {address.label} has not answered for {address.patience:.0f} seconds.",
+            hint="Its server may be halted, or somebody has locked the tables of the schema tezcat there.",
+        ) from None
 
 
 class _Utf8(Loader):

@@ -179,3 +179,15 @@ def test_lag_is_never_negative_and_unknown_where_it_cannot_be_known() -> None:
     assert (once.lag_bytes, once.lag_seconds, once.slot, once.consistent) == (None, None, None, True)
     begun = _combine("test", FIRST_PROGRESS, SLOT, None, running=False)
     assert (begun.consistent, begun.lag_bytes) == (False, None)
+
+
+async def test_a_copy_whose_tables_are_locked_is_not_waited_for(
+    copy: Connection, project: Project, tmp_path: Path
+) -> None:
+    """Nor one whose server says nothing: it is told in its place."""
+    write_settings(tmp_path, project.source.url, {"test": f"{project.target.url}?tcp_user_timeout=1000"})
+    async with copy.transaction():
+        await copy.execute("LOCK TABLE tezcat.progress")
+        [one] = await status(load_settings(tmp_path / "tezcat.yaml"))
+    assert one.state == "unreachable"
+    assert "has not answered for 1 seconds" in (one.last_error or "")

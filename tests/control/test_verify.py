@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from capture.model import Index, Refused, ServerFailed, Table, TableName
+from capture.model import Index, Interrupted, Refused, ServerFailed, Table, TableName
 from control import cut
 from control.clone import clone
 from control.report import QuietReport
@@ -182,7 +184,7 @@ async def test_a_running_stream_is_held_for_a_moment_only(copy: Project) -> None
 
 async def test_nothing_is_left_behind_when_it_is_given_up(copy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither slot nor hold; a transaction that stays open in production is given up in words."""
-    monkeypatch.setattr(cut, "_SLOT_SECONDS", 0.5)
+    monkeypatch.setattr(cut, "_SLOT_PATIENCE", timedelta(seconds=0.5))
     async with await psycopg.AsyncConnection.connect(copy.source.url) as open_transaction:
         await open_transaction.execute("CREATE TABLE public.uncommitted (id int)")
         async with streaming(copy) as told:
@@ -193,6 +195,21 @@ async def test_nothing_is_left_behind_when_it_is_given_up(copy: Project, monkeyp
                 told.get_nowait()
             await asyncio.wait_for(told.get(), 60)
         await open_transaction.rollback()
+    await nothing_is_left(copy)
+
+
+async def test_whoever_locks_our_tables_does_not_keep_the_snapshot(copy: Project, tmp_path: Path) -> None:
+    """Nor the command: it is given up when the snapshot is too old."""
+    shutil.copytree(copy.folder, tmp_path, dirs_exist_ok=True)
+    settings = tmp_path / "tezcat.yaml"
+    settings.write_text(settings.read_text().replace("snapshot: {", "snapshot: {max_age: 2s, "))
+    hasty = replace(copy, folder=tmp_path)
+    async with await psycopg.AsyncConnection.connect(copy.target.url) as other:
+        await other.execute("LOCK TABLE tezcat.hold IN SHARE MODE")
+        with pytest.raises(Interrupted, match=r"older than snapshot\.max_age"):
+            await check(hasty)
+        await copy.source.comes_to("SELECT 1 FROM pg_replication_slots WHERE slot_name LIKE 'tezcat_verify%'", [])
+        await other.rollback()
     await nothing_is_left(copy)
 
 

@@ -296,6 +296,30 @@ async def test_a_clone_outlives_its_snapshot(project: Project) -> None:
     await project.assert_exact()
 
 
+async def test_whoever_locks_the_copy_does_not_keep_a_snapshot_of_production(project: Project) -> None:
+    """A clone that waits until it may replace a copy lets go of its snapshot, and copies in a later one."""
+    await project.prepare_production()
+    await project.succeed(*CLONE)
+    project.replace("tezcat.yaml", "max_age: 1h", "max_age: 5s")
+    snapshots = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tezcat clone'"
+        " AND backend_xmin IS NOT NULL"
+    )
+    with psycopg.connect(project.target.url) as other, Observer(project) as seen:
+        other.execute("SELECT FROM public.guests")
+        clone = project.start(*CLONE, "--confirm", "test")
+        await until(seen.waits_for_a_lock, clone)
+        await project.source.comes_to(snapshots, [])
+        assert seen.waits_for_a_lock()
+        other.rollback()
+        # What follows may take its time.
+        await until(lambda: not seen.waits_for_a_lock(), clone)
+    cloned = await clone.wait(240)
+    assert cloned.code == 0, str(cloned)
+    project.replace("tezcat.yaml", "max_age: 5s", "max_age: 1h")
+    await project.assert_exact()
+
+
 async def test_a_clone_interrupted_among_its_chunks_is_gone_on_with(project: Project) -> None:
     """Ctrl-C keeps what is there and the slot, and says so; the next clone resumes."""
     await project.prepare_production()

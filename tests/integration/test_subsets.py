@@ -294,6 +294,37 @@ async def test_each_change_is_followed(chosen: Project) -> None:
     await stream.send(signal.SIGTERM)
 
 
+@pytest.mark.parametrize("versions", [(18, 18), (16, 18)], ids=["one server", "two servers"])
+async def test_whoever_locks_the_copy_does_not_keep_a_snapshot_of_production(chosen: Project) -> None:
+    """A stream that waits for them lets go of the snapshot that it was to read in, and finds another later."""
+    chosen.replace("tezcat.yaml", "max_age: 1h", "max_age: 2s")
+    await chosen.succeed("clone", "--source", "production", "--target", "test")
+    stream = chosen.start("stream", "--target", "test")
+    await stream.streams()
+    slots = "SELECT count(*) FROM pg_replication_slots WHERE temporary AND database = current_database()"
+    snapshots = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tezcat stream'"
+        " AND backend_xmin IS NOT NULL"
+    )
+    waits = "SELECT 1 FROM pg_locks WHERE relation = 'rates'::regclass AND NOT granted"
+    with psycopg.connect(chosen.target.url) as other:
+        other.execute("LOCK TABLE rates IN SHARE MODE")
+        # The rate waits for the lock, when a moment has been found for the guests.
+        with psycopg.connect(chosen.source.url) as one:
+            one.execute("UPDATE guests SET country = 'DE' WHERE id = 3")
+            one.execute("INSERT INTO rates VALUES (1, 2)")
+        await stream.until(lambda: chosen.target.execute(waits) != [], "it waits")
+        await stream.until(lambda: chosen.source.execute(slots) == [(0,)], "the slot is gone")
+        assert chosen.source.execute(snapshots) == []
+        assert chosen.target.execute(waits) != []
+        other.rollback()
+    await chosen.caught_up(stream)
+    _assert_subset(chosen)
+    assert chosen.target.execute("SELECT price FROM rates") == [(2,)]
+    ended = await stream.send(signal.SIGTERM)
+    assert ended.code == 0, str(ended)
+
+
 async def test_a_hold_is_given_up_where_rows_cannot_be_read(chosen: Project) -> None:
     """Production truncates a table, of which the copy needs a row, after the snapshot that the copy is held at. The
     holder is told, and the stream goes on without."""
