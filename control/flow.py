@@ -70,8 +70,6 @@ _TICK_SECONDS: Final = 0.2
 _WATCH_SECONDS: Final = 5.0
 # Who waits for a position asks production this often where it is: asked again at each answer, it would do little else.
 _ASK_SECONDS: Final = 0.02
-# How long a stop waits for the end of a transaction before it is given up (it comes again later).
-_STOP_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +222,7 @@ class Flow:
             await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
                 self._stirred.set()
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=_STOP_SECONDS)
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             # A query that a dead server does not answer is not worth the wait for its cancellation.
             await self._production.close()

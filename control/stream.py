@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import structlog
@@ -30,6 +30,9 @@ __all__ = ["StreamProgress", "stream"]
 log = structlog.get_logger()
 
 _PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+# How long a stop waits for the end of a transaction before it is given up (it comes again later).
+_STOP_SECONDS: Final = 10.0
 
 # How long in seconds a stream that has not streamed yet waits: for servers to answer (they may be restarting), for what
 # they refuse (what a killed stream left holds the slot up to wal_sender_timeout), and for another runner to go (what a
@@ -77,8 +80,9 @@ async def stream(
             without=without,
         )
         try:
-            await session.run()
-        except Finished:
+            async with _in_time(stop):
+                await session.run()
+        except (Finished, _GivenUp):
             return counters.tell("stopped")
         except (Interrupted, Occupied) as error:
             left, masking = session.backend, session.masking
@@ -95,6 +99,31 @@ async def stream(
                     await stop.wait()
             if stop.is_set():
                 return counters.tell("stopped")
+
+
+class _GivenUp(Exception):
+    """The stream was asked to stop, and did not in time."""
+
+
+@contextlib.asynccontextmanager
+async def _in_time(stop: asyncio.Event) -> AsyncIterator[None]:
+    """Give a session up that does not end soon when it is asked to, whatever it waits for. Raises ``_GivenUp``."""
+    limit = asyncio.timeout(None)
+
+    async def watch() -> None:
+        await stop.wait()
+        limit.reschedule(asyncio.get_running_loop().time() + _STOP_SECONDS)
+
+    watching = asyncio.create_task(watch())
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise _GivenUp from None
+    finally:
+        watching.cancel()
 
 
 def _patience(error: TezcatError, session: Session, counters: Counters) -> float:
