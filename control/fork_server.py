@@ -7,6 +7,7 @@ starts it first and then imports and connects gets that second for nothing. It e
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -38,3 +39,13 @@ def start() -> None:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def kill() -> None:
+    """Kill it; the next worker starts another. What it had to tell of its processes is taken as told."""
+    pid: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            # Who starts the next looks whether this one has ended; that it ends is a matter of a moment.
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)

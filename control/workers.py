@@ -282,10 +282,14 @@ class WorkerPool:
         finally:
             for process in self._processes:
                 process.kill()
-        await self._until_ended()
+        if not await self._until_ended():
+            # Who forked them tells of their end, and is halted itself.
+            fork_server.kill()
+            await self._until_ended()
 
-    async def _until_ended(self) -> None:
-        await asyncio.wait([process.ended for process in self._processes], timeout=_END_SECONDS)
+    async def _until_ended(self) -> bool:
+        _, left = await asyncio.wait([process.ended for process in self._processes], timeout=_END_SECONDS)
+        return not left
 
     async def restart(self) -> None:
         """Kill the processes, whatever they do, and start new ones. Nothing may be running through ``run``."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 
 import psycopg
@@ -230,7 +231,9 @@ async def test_a_worker_that_is_lost_within_a_result_is_not_waited_for(
 
     async def run() -> None:
         async with WorkerPool(surroundings(), 2) as pool, aclosing(pool.run([Sleep(), LoseItself(number)])) as results:
-            async with asyncio.timeout(3):
+            await pool.ready()
+            # Who was killed is told as soon as it can be; nobody tells of the other.
+            async with asyncio.timeout(45 if number is signal.SIGKILL else 5):
                 await anext(results)
 
     async with asyncio.timeout(60):
@@ -248,6 +251,20 @@ async def test_a_halted_worker_does_not_keep_the_pool_from_ending(
             [(_, pid)] = [result async for result in pool.run([Square(1)])]
             os.kill(pid, signal.SIGSTOP)
     await eventually(lambda: not is_running(pid), "it was killed")
+
+
+async def test_a_halted_fork_server_does_not_keep_the_pool_from_ending(
+    surroundings: Callable[..., Surroundings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor the interpreter, which waits for its children; and the next pool has another."""
+    monkeypatch.setattr(workers, "_END_SECONDS", 0.5)
+    async with asyncio.timeout(60):
+        async with WorkerPool(surroundings(), 1) as pool:
+            await pool.ready()
+            os.kill(getattr(forkserver, "_forkserver")._forkserver_pid, signal.SIGSTOP)  # noqa: B009
+        await eventually(lambda: not multiprocessing.active_children(), "there are none")
+        async with WorkerPool(surroundings(), 1) as pool:
+            assert [square async for square, _ in pool.run([Square(3)])] == [9]
 
 
 async def test_a_worker_keeps_its_connections_and_takes_leave_of_the_servers(
