@@ -26,7 +26,14 @@ from psycopg.rows import TupleRow
 
 from capture.model import BadInput, DatabaseIdentity, Interrupted, Refused, ServerFailed, TableName, quote_identifier
 
-Connection = psycopg.AsyncConnection[TupleRow]
+
+class Connection(psycopg.AsyncConnection[TupleRow]):
+    """A session on a target; a context manager that closes it. What was not committed the server undoes by itself: it
+    is not asked to, since it may not answer any more."""
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
 
 # How long a command that ends tries to put a target in order.
 _LEAVE_SECONDS: Final = 5.0
@@ -110,9 +117,7 @@ async def connect(
     Raises ``Refused`` when the database is one of ``productions``, ``ServerFailed`` when it cannot be reached.
     """
     try:
-        connection = await psycopg.AsyncConnection.connect(
-            address.conninfo, autocommit=True, application_name=f"tezcat {purpose}"
-        )
+        connection = await Connection.connect(address.conninfo, autocommit=True, application_name=f"tezcat {purpose}")
     except psycopg.Error as error:
         raise connection_failure(error, address) from None
     try:

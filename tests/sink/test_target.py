@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import socket
 from collections.abc import Callable
 
@@ -238,3 +241,18 @@ async def test_a_closed_connection_is_told_as_lost(shared: Database, open_target
     await connection.close()
     with pytest.raises(Interrupted, match="connection to the target was lost"):
         await fetch(connection, "SELECT 1")
+
+
+async def test_who_leaves_a_halted_server_does_not_wait_for_it(empty: Database, open_target: OpenTarget) -> None:
+    """Not in the middle of a transaction either, which the server undoes when it comes to itself."""
+    connection = await open_target(empty)
+    pid = connection.info.backend_pid
+    await fetch(connection, "BEGIN")
+    await fetch(connection, "CREATE TABLE public.t (a int)")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(30), connection:
+            pass
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await empty.comes_to("SELECT to_regclass('public.t')", [(None,)])
