@@ -68,7 +68,8 @@ def explain(rules: Rules, catalog: Catalog, findings: Iterable[Finding], what: s
     Raises ``BadInput`` for what is none of them.
     """
     explainer = _Explainer(rules, catalog, tuple(findings))
-    if what in rules.domains:
+    # A domain may be called as the column that its key comes from; that column's explanation tells of it.
+    if what in rules.domains and what not in map(str, rules.domains[what].columns):
         return explainer.domain(what)
     try:
         parts = parse_identifiers(what)

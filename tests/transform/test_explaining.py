@@ -176,6 +176,18 @@ def test_declared_domains_are_explained(tmp_path: Path) -> None:
     assert explained(rules, hotel(), "public.guests.phone").taken_over_from == "the domain numbers"
 
 
+def test_a_domain_that_is_called_as_its_column_hides_no_column(tmp_path: Path) -> None:
+    """The column is explained, and that a domain is declared for it."""
+    rules = written(
+        tmp_path,
+        "version: 1\ntables: {public.guests: {columns: {phone: phone}}}\n"
+        "domains: {public.guests.phone: {mask: phone, columns: [public.guests.phone, public.messages.sender]}}\n",
+    )
+    found = explained(rules, hotel(), "public.guests.phone")
+    assert (found.kind, found.domain) == ("column", "public.guests.phone")
+    assert "united by the domain public.guests.phone" in " ".join(found.why)
+
+
 def test_what_is_not_there_is_told_with_what_is_near(hotel_rules: Rules) -> None:
     """A table, a column, a domain, a word that is no name, and a table that no copy brings."""
     for what, words in {

@@ -30,7 +30,7 @@ from transform.suggest.addresses import group_addresses, locate_addresses
 from transform.suggest.category import NEUTRAL, Category, held_by
 from transform.suggest.choice import Written, candidates, declared, formed, stands
 from transform.suggest.dictionaries import tells
-from transform.suggest.joined import Joined, JoinedDomain, follow
+from transform.suggest.joined import Joined, JoinedDomain, agree, follow, tell_apart
 from transform.suggest.judge import (
     TELLING,
     Call,
@@ -102,6 +102,7 @@ def suggest(
     suggester = _Suggester(catalog, samples, known)
     judged = suggester.suggest()
     if overlaps is not None:
+        judged = agree(judged, suggester.by_judgement(judged), catalog, known, suggester.unique, overlaps)
         judged = follow(judged, suggester.kept(judged), catalog, known, suggester.unique, overlaps)
     found = written_in(locate_addresses(group_addresses(judged), catalog, samples), unite(known, catalog), samples)
     subjects = _subjects(catalog, known, found)
@@ -119,6 +120,7 @@ def suggest(
         while joined and (told := _stand_against(catalog, known, found, subjects, joined)):
             left = {name: one for name, one in joined.items() if told.isdisjoint(one.rule.columns)}
             joined = left if len(left) < len(joined) else {}
+        found = tell_apart(found, catalog, known, _rules(_with_domains(known, joined), found, subjects), overlaps)
         known = _with_domains(known, joined)
         evidence = {name: one.evidence for name, one in joined.items()}
     return write(catalog, known, found, subjects, evidence)
@@ -299,6 +301,18 @@ class _Suggester:
             else:
                 found[column] = by_domain[id(domain)] = self._decide(column, table, shape, domain, found)
         return found
+
+    def by_judgement(self, found: Mapping[ColumnName, Suggestion]) -> list[ColumnName]:
+        """What nobody's word decides, nor that on a column that must be masked alike."""
+        return [
+            column
+            for column in found
+            if self._domains[column].rule is None
+            and not any(
+                self._asked(self._catalog.tables[other.table].column(other.column))
+                for other in self._domains[column].columns
+            )
+        ]
 
     def kept(self, found: Mapping[ColumnName, Suggestion]) -> list[ColumnName]:
         """Texts that the judgement, and nobody's word, would keep, but those of lists of things."""

@@ -30,6 +30,15 @@ class Group:
     columns: dict[ColumnName, tuple[int, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A column that another one has ``common`` of its ``count`` different values in common with."""
+
+    other: ColumnName
+    common: int
+    count: int
+
+
 class Overlaps:
     """Digests of the different values of columns."""
 
@@ -50,17 +59,39 @@ class Overlaps:
         known = [other for other in others if other in self._digests]
         if not known:
             return {}
-        of_any = np.concatenate([self._digests[other] for other in known])
+        of_any = np.unique(np.concatenate([self._digests[other] for other in known]))
         found: dict[ColumnName, tuple[ColumnName, int, int]] = {}
         for column in columns:
             own = self._digests.get(column)
             # Most columns have none of them, which one look shows.
-            if own is None or len(own) < _MANY or not _is_most(int(np.isin(own, of_any).sum()), own):
+            if own is None or len(own) < _MANY or not _is_most(_common(own, of_any), own):
                 continue
-            common = {other: int(np.isin(own, self._digests[other]).sum()) for other in known}
+            common = {other: _common(own, self._digests[other]) for other in known}
             best = max(common, key=common.__getitem__)
             if _is_most(common[best], own):
                 found[column] = (best, common[best], len(own))
+        return found
+
+    def sharing(self, columns: Iterable[ColumnName], others: Iterable[ColumnName]) -> dict[ColumnName, list[Shared]]:
+        """By column, those of the others with the same values: enough, and most of what one of the two has. What has
+        the most in common comes first."""
+        known = [other for other in others if other in self._digests]
+        if not known:
+            return {}
+        of_any = np.unique(np.concatenate([self._digests[other] for other in known]))
+        found: dict[ColumnName, list[Shared]] = {}
+        for column in columns:
+            own = self._digests.get(column)
+            if own is None or _common(own, of_any) < _ENOUGH:
+                continue
+            shared = [Shared(other, _common(own, self._digests[other]), len(own)) for other in known]
+            shared = [
+                each
+                for each in shared
+                if each.common >= _ENOUGH and 2 * each.common > min(each.count, len(self._digests[each.other]))
+            ]
+            if shared:
+                found[column] = sorted(shared, key=lambda each: -each.common)
         return found
 
     def groups(self, columns: Sequence[ColumnName]) -> list[Group]:
@@ -79,6 +110,12 @@ class Overlaps:
         common = values[times > 1]
         counts = ((int(np.isin(digests, common).sum()), len(digests)) for digests in own)
         return Group(dict(zip((asked[place] for place in places), counts, strict=True)))
+
+
+def _common(own: npt.NDArray[np.int64], others: npt.NDArray[np.int64]) -> int:
+    """How many of these digests are among the others, which may be a thousand times as many; both are ascending."""
+    places = np.searchsorted(others, own)
+    return int((others[np.minimum(places, len(others) - 1)] == own).sum())
 
 
 def _is_most(count: int, own: npt.NDArray[np.int64]) -> bool:
