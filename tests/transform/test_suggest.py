@@ -340,6 +340,19 @@ def test_vectors_of_things_stay(tmp_path: Path, named: str, mask: str) -> None:
     assert rule_for(tmp_path, "position vector notnull", named=named).mask == mask
 
 
+@pytest.mark.parametrize("name", ["bic", "swift", "swift_code", "bank_bic"])
+def test_bank_codes_that_are_hidden_stay_bank_codes(tmp_path: Path, name: str) -> None:
+    """Where the name says BIC and the values fit; other values are no bank's, and other names tell of none."""
+    letters = [chr(ord("A") + number) for number in range(20)]
+    bics = [f"{one}{other}XXDEFF{end}".encode() for one in letters for other in letters[:5] for end in ("", "XXX")]
+    assert rule_for(tmp_path, f"{name} varchar(11)", bics, "public.customers").mask == "financial.bic"
+    assert rule_for(tmp_path, f"{name} varchar(11) unique", bics, "public.customers").mask == "financial.bic"
+    others = [b"ref %d" % number for number in range(200)]
+    assert rule_for(tmp_path, f"{name} varchar(11)", others, "public.customers").mask == "text.scramble"
+    assert rule_for(tmp_path, "mark varchar(11)", bics, "public.customers").mask == "text.scramble"
+    assert rule_for(tmp_path, f"{name} varchar(11)", bics, "public.banks").mask == "keep"
+
+
 def test_a_comment_can_ask_for_a_mask(tmp_path: Path) -> None:
     """``@mask: NAME`` in a column's comment decides; other words of it count like a name's."""
     of = catalog(table("public.t", "a text", "b text", "c text"))

@@ -29,6 +29,7 @@ class Category(StrEnum):
     POSITION = "position"
     CARD = "card"
     IBAN = "iban"
+    BIC = "bic"
     ACCOUNT = "account number"
     PLATE = "number plate"
     PERSONAL_NUMBER = "personal number"

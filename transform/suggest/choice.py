@@ -38,6 +38,7 @@ _TEXT_MASKS: Final[dict[Category, tuple[Written, ...]]] = {
     Category.POSITION: ("redact", "id.uuid"),
     Category.CARD: ("financial.card",),
     Category.IBAN: ("financial.iban",),
+    Category.BIC: ("financial.bic",),
     Category.ACCOUNT: ("financial.account", "redact", "id.uuid"),
     Category.PLATE: ("id.plate", "redact", "id.uuid"),
     Category.PERSONAL_NUMBER: ("id.national", "redact", "id.uuid"),

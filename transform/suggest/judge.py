@@ -100,6 +100,8 @@ _ID_ENDS: Final = (("id",), ("uuid",), ("guid",), ("code",), ("key",))
 # A date, also as a time at midnight has it.
 _DATE: Final = re.compile(r"(\d{4})-\d\d-\d\d(?: 00:00:00(?:[+-]\d\d(?::\d\d)*)?)?")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
+_BIC: Final = re.compile(r"[A-Za-z]{6}[A-Za-z0-9]{2}(?:[A-Za-z0-9]{3})?")
+_BANK_CODES: Final = frozenset({"bic", "swift"})
 _SHORTEST_NUMBER: Final = 5
 _YEAR: Final = re.compile(r"19\d\d|20[0-4]\d")
 _BIRTH_SPREAD_YEARS: Final = 30
@@ -108,13 +110,14 @@ _DATED_THINGS: Final = frozenset("release released founded published built made 
 
 def judge_text(name: str, profile: Profile, setting: Setting, category: Category | None) -> Verdict:
     """A text. ``category`` is what the name says, or its comment."""
-    return (
+    verdict = (
         _by_values(name, profile, setting, category)
         or _by_name(profile, setting, category)
         or _by_hits(profile)
         or _by_role(profile, setting, category)
         or _unmarked(name, profile, setting, category)
     )
+    return verdict if verdict.what in {Call.KEEP, Call.TODO} else _bank_code(name, profile) or verdict
 
 
 def evidence(profile: Profile, category: Category | None = None) -> str:
@@ -245,6 +248,14 @@ def _said_otherwise(profile: Profile, category: Category) -> bool:
     must_have = {Category.EMAIL: "@", Category.IP: ".:", Category.MAC: ":-", Category.IBAN: "0123456789"}
     signs = must_have.get(category)
     return signs is not None and not any(sign in text for text in profile.counts for sign in signs)
+
+
+def _bank_code(name: str, profile: Profile) -> Verdict | None:
+    """What is hidden, and is written like a BIC where the name says so: words of eight letters are, too."""
+    if not set(tokens(name)) & _BANK_CODES:
+        return None
+    count = sum(times for text, times in profile.counts.items() if _BIC.fullmatch(text))
+    return Verdict(Category.BIC, f"bic: {profile.out_of_all(count)}") if count >= max(1, MOST * profile.total) else None
 
 
 def telling_hits(profile: Profile) -> list[Hits]:
