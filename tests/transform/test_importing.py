@@ -73,6 +73,40 @@ def test_parameters_that_are_lost_are_told(tmp_path: Path) -> None:
     assert told.what == "RandomInt: not taken over: keep_null"
 
 
+@pytest.mark.parametrize(
+    ("written", "where", "what"),
+    [
+        ("RandomEmail, params: {colum: c}", "", "RandomEmail: the parameter colum is not known; did you mean column?"),
+        (
+            "RandomEmail, params: {Column: c}",
+            "",
+            "RandomEmail: the parameter Column is not known; did you mean column?",
+        ),
+        ("Cmd, params: {columm: c}", "", "Cmd: the parameter columm is not known; did you mean column?"),
+        (
+            "RandomPerson, params: {colums: []}",
+            "",
+            "RandomPerson: the parameter colums is not known; did you mean columns?",
+        ),
+        ("RandomEmail, params: {engine: hash}", "", "RandomEmail names no column"),
+        ("RandomEmail", "", "RandomEmail names no column"),
+        ("TemplateRecord, params: {template: x}", "", "TemplateRecord works on whole rows"),
+        (
+            "NoiseInt, params: {column: c, max_raito: 0.2}",
+            ".c",
+            "NoiseInt: the parameter max_raito is not known; did you mean max_ratio?",
+        ),
+        ("NoiseInt, params: {column: c, min_ratio: 0.2}", ".c", "NoiseInt: not taken over: min_ratio"),
+    ],
+)
+def test_a_misspelt_parameter_is_told_with_the_one_that_was_meant(
+    tmp_path: Path, written: str, where: str, what: str
+) -> None:
+    """A transformer without its column is not taken for one that works on whole rows."""
+    imported = greenmask(tmp_path, f"    - {{name: people, transformers: [{{name: {written}}}]}}\n")
+    assert [(one.where, one.what) for one in imported.unequal] == [(f"public.people{where}", what)]
+
+
 def test_two_transformers_on_one_column_are_left_to_a_person(tmp_path: Path) -> None:
     """They work one after the other, which masks do not."""
     two = "[{name: RandomEmail, params: {column: c}}, {name: Hash, params: {column: c}}]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any, Final
 
 from capture.model import BadInput, TableName
@@ -168,11 +169,18 @@ class _Table:
                     rule = _of_template(kind, str(column.get("template", "")))
                     self._imported.decide(table, str(column["name"]), rule, what=kind)
             return
+        misspelt = _misspelt(kind, params)
+        instead = "it is left out" if "column" in params else "nothing was taken from it"
+        for name, meant in misspelt.items():
+            self._note(where, f"{kind}: the parameter {name} is not known; did you mean {meant}?", instead)
         if "column" not in params:
-            self._note(table, f"{kind} works on whole rows", "nothing was taken from it")
+            if not misspelt:
+                whole = kind not in _PLAIN and kind not in _TAKEN
+                self._note(table, f"{kind} {'works on whole rows' if whole else 'names no column'}", instead)
             return
         rule = _rule(kind, params)
-        lost = [name for name in params if name not in {*_SAYS_NOTHING, *_TAKEN.get(kind, ())}]
+        known = {*_SAYS_NOTHING, *_TAKEN.get(kind, ())}
+        lost = [name for name in params if name not in known and name not in misspelt]
         lost += ["keep_null"] if params.get("keep_null") is False else []
         if rule is not None and lost:
             mask = rule["mask"] if isinstance(rule, dict) else rule
@@ -185,6 +193,19 @@ def _rule(kind: str, params: Mapping[str, Any]) -> Written | None:
         return _PLAIN[kind]
     convert = _WITH_PARAMETERS.get(kind)
     return convert(params) if convert is not None else None
+
+
+def _misspelt(kind: str, params: Mapping[str, Any]) -> dict[str, str]:
+    """Parameters that are much like one that the transformer takes and was not given, and that one. Others may well be
+    Greenmask's, though they mean nothing here."""
+    known = {*_SAYS_NOTHING, *_TAKEN.get(kind, ())}
+    missing = sorted(known - params.keys())
+    near = {
+        name: get_close_matches(name.lower(), missing, n=1, cutoff=_ALIKE)
+        for name in map(str, params)
+        if name not in known
+    }
+    return {name: found[0] for name, found in near.items() if found}
 
 
 def _noise(params: Mapping[str, Any]) -> Written:
@@ -255,7 +276,10 @@ _TAKEN: Final[dict[str, frozenset[str]]] = {
     "Replace": frozenset({"value"}),
     "RegexpReplace": frozenset({"regexp", "replace"}),
     "Masking": frozenset({"type"}),
+    **dict.fromkeys(("RandomPerson", "RealAddress"), frozenset({"columns"})),
 }
+# So much alike are two names of which one is misspelt; min_ratio and max_ratio are less so.
+_ALIKE: Final = 0.8
 _SAYS_NOTHING: Final = frozenset({"column", "engine", "keep_null", "validate"})
 
 
