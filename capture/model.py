@@ -69,6 +69,11 @@ class Drifted(ServerFailed):
     """Production's schema is no longer the one that the copy was made from."""
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """So many things, as errors and findings say it: ``1 row``, ``2,000 rows``."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 # ------------------------------------------------------------------------------------------------- positions
 
 

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from capture.model import counted
 from control.report import Advance
 
 
@@ -38,7 +39,7 @@ def _console(*, stderr: bool) -> Console:
 
 def amount_text(amount: float, unit: str) -> str:
     """``1.2 MB`` for bytes, ``12,000 rows`` for the rest."""
-    return decimal(round(amount)) if unit == "bytes" else f"{amount:,.0f} {unit}"
+    return decimal(round(amount)) if unit == "bytes" else counted(round(amount), unit.removesuffix("s"))
 
 
 def duration_text(seconds: float) -> str:

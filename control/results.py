@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from capture.model import counted
 from control.console import amount_text, duration_text
 from control.outcome import Terminal
 
@@ -138,7 +139,7 @@ def show_clone(terminal: Terminal, result: CloneResult) -> None:
         return
     terminal.out.print(
         f"[bold green]{escape(result.target)} is a masked copy of {escape(result.source)}[/] at "
-        f"{result.consistent_lsn}: {result.tables} tables, {result.rows:,} rows, "
+        f"{result.consistent_lsn}: {counted(result.tables, 'table')}, {counted(result.rows, 'row')}, "
         f"{amount_text(result.bytes, 'bytes')} in {duration_text(result.seconds)}."
     )
     for name, reason in result.left_out.items():
@@ -256,8 +257,8 @@ def show_stream(terminal: Terminal, target: str, progress: StreamProgress) -> No
         )
         return
     terminal.out.print(
-        f"{target} is at {_text(progress.applied_lsn) or 'no position yet'}: {progress.transactions:,} transactions, "
-        f"{progress.changes:,} changes applied.",
+        f"{target} is at {_text(progress.applied_lsn) or 'no position yet'}: "
+        f"{counted(progress.transactions, 'transaction')}, {counted(progress.changes, 'change')} applied.",
         markup=False,
     )
 
@@ -343,11 +344,11 @@ def show_verify(terminal: Terminal, result: VerifyResult) -> None:
             terminal.out.print(f"  {each.table}: {example}", markup=False)
     rows = sum(each.rows_source for each in result.tables)
     found = sum(sum(_differences(each)) for each in result.tables)
-    scope = f"{len(result.tables)} tables, {rows:,} rows compared at {result.lsn}"
+    scope = f"{counted(len(result.tables), 'table')}, {counted(rows, 'row')} compared at {result.lsn}"
     if result.equal:
         terminal.out.print(f"[bold green]equal:[/] {scope}, 0 differences.")
     else:
-        terminal.out.print(f"[bold red]not equal:[/] {scope}, {found:,} differences.")
+        terminal.out.print(f"[bold red]not equal:[/] {scope}, {counted(found, 'difference')}.")
 
 
 def stream_line(progress: StreamProgress, transactions_per_second: float) -> str:

@@ -20,7 +20,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from capture.model import Catalog, DatabaseIdentity, Lsn, ServerFailed, TableName
+from capture.model import Catalog, DatabaseIdentity, Lsn, ServerFailed, TableName, counted
 from capture.snapshot import Chunk, Pages, TableRewritten, read_chunk, remaining_chunks
 from capture.source import SourceConnection
 from control.cut import Cut
@@ -269,7 +269,8 @@ class _Patience:
         self._rounds += 1
         if self._rounds > _PATIENCE:
             tables = sorted({str(chunk.table) for chunk in chunks})
-            shown = ", ".join(tables[:5]) + (f" and {len(tables) - 5} more tables" if len(tables) > 5 else "")
+            more = f" and {counted(len(tables) - 5, 'more table')}" if len(tables) > 5 else ""
+            shown = ", ".join(tables[:5]) + more
             raise ServerFailed(
                 f"the clone got no further in {_PATIENCE} snapshots: {shown} cannot be copied within snapshot.max_age, "
                 "or production truncates or rewrites them all the time.",

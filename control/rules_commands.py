@@ -12,7 +12,7 @@ import structlog
 
 from capture import source
 from capture.catalog import read_catalog
-from capture.model import BadInput, Catalog, ColumnName, Problem
+from capture.model import BadInput, Catalog, ColumnName, Problem, counted
 from capture.privileges import refuse_writable_role
 from capture.source import SourceAddress, SourceConnection
 from control import rules_file
@@ -129,7 +129,7 @@ def judge(findings: Sequence[Finding], *, strict: bool) -> BadInput | Problem | 
         )
     risks = sum(finding.severity is Severity.RISK for finding in findings)
     if strict and risks:
-        return Problem(f"the rules leave {risks} {'risk' if risks == 1 else 'risks'}, and --strict allows none.")
+        return Problem(f"the rules leave {counted(risks, 'risk')}, and --strict allows none.")
     return None
 
 

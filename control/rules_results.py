@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from capture.model import counted
 from control.outcome import Terminal
 
 if TYPE_CHECKING:  # imported for their types only, so that --help starts fast
@@ -81,7 +82,7 @@ def show_preview(terminal: Terminal, preview: Preview) -> None:
     """Original beside masked: a table where all columns have room beside each other, else record by record. Values of
     columns that were asked for are shown whole, over several lines where they are long."""
     out = terminal.out
-    count = f"{preview.rows} {'row' if preview.rows == 1 else 'rows'}"
+    count = counted(preview.rows, "row")
     out.print(
         f"[bold]{escape(str(preview.table))}[/] as {escape(preview.target)} would have it: {count}. "
         f"[{_CHANGED}]This[/] is masked."

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from capture import source
 from capture.catalog import read_catalog
-from capture.model import Lsn, TableName, TezcatError
+from capture.model import Lsn, TableName, TezcatError, counted
 from capture.slots import SlotState, slot_state
 from capture.source import SourceConnection
 from control.copies import changes, go_on
@@ -93,8 +93,9 @@ async def _changed(project: Project, production: SourceConnection, found: Progre
 def _unfinished(project: Project, slot: SlotState, complaint: str | None, chunks: int) -> str:
     said = f"{complaint} " if complaint else ""
     return (
-        f"{said}The clone is not finished ({chunks} chunks are there), and production keeps WAL in its slot "
-        f"{project.slot} ({slot.retained_wal_bytes / 1e6:.1f} MB by now) until it is. {go_on(project)}"
+        f"{said}The clone is not finished (of it there {'is' if chunks == 1 else 'are'} {counted(chunks, 'chunk')}), "
+        f"and production keeps WAL in its slot {project.slot} ({slot.retained_wal_bytes / 1e6:.1f} MB by now) until it "
+        f"is. {go_on(project)}"
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
-from capture.model import Catalog, Column, ColumnName, ServerFailed, TableName
+from capture.model import Catalog, Column, ColumnName, ServerFailed, TableName, counted
 from transform.claims import Claim, cannot_fail, claims_on, fits, may_fail, tree_of
 from transform.conditions import Evaluate, compile_condition, read
 from transform.coverage import Decision, Finding, FindingKind, Severity
@@ -99,19 +99,21 @@ def _try(claim: Claim, masked: list[Decision], trial: Trial) -> Finding | None:
         message = f"whether {claim.what} {holds} what the {masks} would make cannot be told: {unknown}."
         return Finding(Severity.ERROR, FindingKind.CHECK, where, message, hint, decision.at)
     if found.failed or found.out_of_reach:
-        satisfied = "satisfy" if claim.is_condition else "suit"
+        one, many = ("satisfies", "satisfy") if claim.is_condition else ("suits", "suit")
+        satisfied, they = (one, "it") if found.tried == 1 else (many, "they")
         message = (
-            f"{found.failed} of {found.tried} values that {satisfied} {claim.what} did not once they had been given "
+            f"{found.failed} of {counted(found.tried, 'value')} that {satisfied} {claim.what} did not once {they} had "
+            f"been given to the {masks}."
         )
-        message += f"to the {masks}."
         if not found.failed:
-            message = f"the {masks} may make integers that do not {satisfied} {claim.what}."
+            message = f"the {masks} may make integers that do not {many} {claim.what}."
         if any(other.rule.mask == _INTEGER_PERMUTATION for other in masked):
             hint = f"Say which integers there are: range: [least, greatest]. {hint}"
         return Finding(Severity.ERROR, FindingKind.CHECK, where, message, hint, decision.at)
     if not claim.is_condition:
         return None
-    message = f"{claim.what} held of all {found.tried} values that were given to the {masks}."
+    were = "was" if found.tried == 1 else "were"
+    message = f"{claim.what} held of all {counted(found.tried, 'value')} that {were} given to the {masks}."
     return Finding(Severity.NOTE, FindingKind.CHECK, where, message, at=decision.at)
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from capture.model import BadInput
+from capture.model import BadInput, counted
 
 try:
     from yaml import CSafeLoader as _FastLoader
@@ -141,7 +141,7 @@ def validate(document: Document, model: type[ModelT]) -> ModelT:
     lines = _unique(_explain(document, finding, known) for finding in findings)
     shown = lines[:_ERRORS_SHOWN]
     if len(lines) > len(shown):
-        shown.append(f"and {len(lines) - len(shown)} more errors.")
+        shown.append(f"and {counted(len(lines) - len(shown), 'more error')}.")
     if len(shown) == 1:
         raise BadInput(shown[0])
     raise BadInput("\n".join([f"the file {document.path} has errors:", *(f"  {line}" for line in shown)]))

@@ -19,7 +19,7 @@ from typing import Final
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from capture.model import BadInput
+from capture.model import BadInput, counted
 from transform.cmac import Prf
 
 KEY_BYTES: Final = 32
@@ -103,7 +103,7 @@ def _parse(text: str, where: str) -> bytes:
         raise BadInput(f"{where} holds something else than hexadecimal digits.", hint=_WRITTEN)
     if len(text) != 2 * KEY_BYTES:
         wrong = "short" if len(text) < 2 * KEY_BYTES else "long"
-        raise BadInput(f"the key in {where} is too {wrong}: {len(text)} hexadecimal digits.", hint=_WRITTEN)
+        raise BadInput(f"the key in {where} is too {wrong}: {counted(len(text), 'hexadecimal digit')}.", hint=_WRITTEN)
     return bytes.fromhex(text)
 
 

@@ -37,6 +37,7 @@ from capture.model import (
     ReplicaIdentity,
     ServerFailed,
     Table,
+    counted,
     quote_identifier,
 )
 from transform.arraytext import delimiter_of, parse
@@ -214,7 +215,7 @@ class Risks:
             listed = ", ".join(self._told_by_time[:_TABLES_SHOWN])
             more = len(self._told_by_time) - _TABLES_SHOWN
             message = f"more than {100 * ALONE:.0f}% of the sampled rows are told apart by a kept time of day: {listed}"
-            message += f", and in {more} more tables." if more > 0 else "."
+            message += f", and in {counted(more, 'more table')}." if more > 0 else "."
             hint = "Who knows when something happened finds the row. Mask such times: date.truncate, date.shift."
             yield Finding(Severity.RISK, FindingKind.LINKABLE, self._catalog.database, message, hint)
         yield self._cost(workers)
@@ -224,8 +225,8 @@ class Risks:
         listed = ", ".join(f"{one.column} ({one.mask}, {one.for_one * 1e6:.1f} us a value)" for one in dearest)
         seconds = sum(one.seconds for one in self._measured) / workers
         message = (
-            f"estimate: masking a snapshot of about {self._rows:,} rows takes about {_lasting(seconds)} of "
-            f"{workers} {'worker' if workers == 1 else 'workers'}, as fast as this machine masked the samples"
+            f"estimate: masking a snapshot of about {counted(self._rows, 'row')} takes about {_lasting(seconds)} of "
+            f"{counted(workers, 'worker')}, as fast as this machine masked the samples"
         )
         message += f"; most of it {listed}." if dearest else "."
         return Finding(Severity.NOTE, FindingKind.COST, self._catalog.database, message)
@@ -262,8 +263,8 @@ class Risks:
         share = 100 * alone / rows.num_rows
         listed = ", ".join(map(quote_identifier, chosen))
         enough = f"{listed} {'tells' if len(chosen) == 1 else 'tell'} more than {100 * ALONE:.0f}% apart already"
-        counted = f"{share:.0f}% of {rows.num_rows:,} sampled rows"
-        message = f"{counted} are the only ones with what they have in the kept columns; {enough}."
+        alike = f"{share:.0f}% of {counted(rows.num_rows, 'sampled row')}"
+        message = f"{alike} are the only ones with what they have in the kept columns; {enough}."
         hint = (
             "Such a row may be found again by whoever knows a little of it. Mask what tells rows apart, such as by a "
             "band, date.truncate or number.noise."
@@ -324,10 +325,10 @@ def _frequencies(decision: Decision, profile: Profile, masked: Sequence[bytes | 
     # A mask that gives equal values different ones, or many the same, hides how often they come.
     if not profile.is_few or not rare or len(times) < 2 or len(times) > profile.distinct:
         return
-    counted = f"{rare} of {len(times)} values come fewer than {LEAST} times in {len(masked):,} sampled rows"
+    told = f"{rare} of {len(times)} values come fewer than {LEAST} times in {counted(len(masked), 'sampled row')}"
     name = decision.rule.mask
-    how = "it is kept" if name == "keep" else f"the mask {name} leaves them as rare as they were"
-    message = f"{counted}, and {how}: whoever knows of one knows the row."
+    how = "it is kept" if name == "keep" else f"the mask {name} leaves what is rare as rare as it was"
+    message = f"{told}, and {how}: whoever knows of one knows the row."
     yield _risk(
         FindingKind.FREQUENCY, decision, message, "Use null, redact, or a mask that joins values, such as a band."
     )
@@ -344,11 +345,13 @@ def _personal(decision: Decision, profile: Profile, *, is_of_people: bool) -> It
     named = by_name(shape.name, held_by(shape.base_type)) if is_first else None
     hint = "Use a mask for it, or keep it knowingly."
     if what:
-        message = f"it is kept, and {what} of {profile.total:,} sampled values."
+        message = f"it is kept, and {what} of {counted(profile.total, 'sampled value')}."
     elif is_of_people and named is not None and _may_hold(shape, named) and (named in _IN_FEW or not profile.is_few):
         message = f"it is kept, and by its name it holds personal data ({named})."
     elif has_text and not profile.is_few and profile.sentences > _SENTENCES * profile.total and shape.base_type in TEXT:
-        message = f"it is kept, and {profile.sentences:,} of {profile.total:,} sampled values are running text."
+        are = "is" if profile.sentences == 1 else "are"
+        sampled = counted(profile.total, "sampled value")
+        message = f"it is kept, and {profile.sentences:,} of {sampled} {are} running text."
         hint = "Free text may name people: text.lorem, or text.scramble."
     else:
         return
@@ -368,7 +371,8 @@ def _passing(decision: Decision, values: Sequence[bytes | None], masked: Sequenc
         if not what and profile.sentences > _SENTENCES * profile.total:
             what = f"there is running text in {profile.sentences:,}"
     if what:
-        message = f"{profile.total:,} of {len(present):,} sampled values come out as they went in, and {what} of these."
+        alike = "comes out as it went in" if profile.total == 1 else "come out as they went in"
+        message = f"{profile.total:,} of {counted(len(present), 'sampled value')} {alike}, and {what} of these."
         yield _risk(FindingKind.PERSONAL, decision, message, "Mask them too, or keep them knowingly.")
 
 
@@ -452,10 +456,11 @@ def _inside(decision: Decision, mask: AnyMask, values: list[bytes]) -> Iterator[
 def _leaves(decision: Decision, counts: Counter[str]) -> Iterator[Finding]:
     if counts:
         listed = ", ".join(f"{path} ({number:,})" for path, number in counts.most_common(_PATHS_SHOWN))
-        more = f" and {len(counts) - _PATHS_SHOWN} other paths" if len(counts) > _PATHS_SHOWN else ""
+        more = f" and {counted(len(counts) - _PATHS_SHOWN, 'other path')}" if len(counts) > _PATHS_SHOWN else ""
         unnamed = decision.rule.params.get("unnamed") or "scramble"
         message = (
-            f"no path of the rule names {counts.total():,} leaves of the sampled documents, so they are "
+            f"no path of the rule names {counted(counts.total(), 'leaf', 'leaves')} of the sampled documents, so "
+            f"{'it is' if counts.total() == 1 else 'they are'} "
             f"{_UNNAMED[unnamed]}: {listed}{more}."
         )
         kept = unnamed == KEEP

@@ -49,7 +49,7 @@ def test_several_tasks_share_one_display() -> None:
     assert "a [bracket] is no markup" in out.getvalue()
     with report.task("three", 1, "tables") as third:
         third(1)
-    assert "three: 1 tables" in out.getvalue()
+    assert "three: 1 table " in out.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,7 @@ def test_amounts_carry_their_unit() -> None:
     """Bytes by thousands, as the disk counts them."""
     assert amount_text(1_500_000, "bytes") == "1.5 MB"
     assert amount_text(12_000, "rows") == "12,000 rows"
+    assert amount_text(1, "rows") == "1 row"
 
 
 @pytest.mark.parametrize(("terminal", "lines"), [("1", ["one two", "three four"]), ("", ["one two three four"])])

@@ -342,6 +342,8 @@ def test_leaves_that_no_path_names_are_counted() -> None:
     quoted = '{"' + document.replace('"', '\\"') + '"}'
     in_arrays = found(own, of("a jsonb array"), {"a": [quoted] * 3})
     assert any("names 9 leaves" in one.message for one in in_arrays)
+    alone = found(own, of("a jsonb"), {"a": ['{"age": 3}']})
+    assert any("names 1 leaf of the sampled documents, so it is scrambled: $.age (1)." in one.message for one in alone)
 
 
 FUNCTIONS = """

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from capture.model import BadInput, Column
+from capture.model import BadInput, Column, counted
 from transform import jsontext
 from transform.cmac import Prf, binary_buffers
 from transform.encodings import NO_ENCODING
@@ -370,7 +370,8 @@ def _build_documents(params: DocumentParams, build: Build) -> Mask:
         raise BadInput("the mask json works on whole columns only.")
     if is_text and build.column.max_length is not None:
         raise BadInput(
-            f"a masked document may be longer than the {build.column.max_length} characters that the column holds.",
+            f"a masked document may be longer than the {counted(build.column.max_length, 'character')} that the column "
+            "holds.",
             hint="Use text.scramble or redact.",
         )
     masks = {path: build_nested(rule, build, path, f"the path {path!r}") for path, rule in params.paths.items()}

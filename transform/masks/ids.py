@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, StrictInt
 
-from capture.model import BadInput, Column, ServerFailed
+from capture.model import BadInput, Column, ServerFailed, counted
 from transform.cmac import Prf, binary_buffers
 from transform.encodings import NO_ENCODING
 from transform.masks.base import (
@@ -310,7 +310,7 @@ def _check_range(declared: Declared, width: int) -> None:
     low, high = declared
     if high - low < _LEAST_DECLARED - 1:
         raise BadInput(
-            f"a range of {max(high - low + 1, 0)} integers hides nothing.",
+            f"a range of {counted(max(high - low + 1, 0), 'integer')} hides nothing.",
             hint=f"Declare [least, greatest] with {_LEAST_DECLARED} integers or more, or use keep.",
         )
     if low < -2 * lower_half(width) or high >= 2 * lower_half(width):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capture.model import BadInput, Column, ServerFailed
+from capture.model import BadInput, Column, ServerFailed, counted
 from transform.cmac import Bytes, Prf, binary_buffers
 from transform.masks import ipaddr
 from transform.masks.base import TEXT, Build, Example, Form, Group, Mask, MaskKind, NoParams, lossy, register
@@ -186,7 +186,8 @@ class Mac(TextMask):
 def _build_mac(params: NoParams, build: Build) -> Mask:
     limit = room(build.column) if build.column.base_type in TEXT else None
     if limit is not None and limit < _LEAST_MAC:
-        raise BadInput(f"a MAC address has {_LEAST_MAC} digits, and {build.column.type_name} holds {limit} characters.")
+        holds = counted(limit, "character")
+        raise BadInput(f"a MAC address has {_LEAST_MAC} digits, and {build.column.type_name} holds {holds}.")
     return Mac(build.prf, build.column)
 
 

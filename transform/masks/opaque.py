@@ -7,7 +7,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capture.model import ServerFailed
+from capture.model import ServerFailed, counted
 from transform.masks.choosing import TextMask, fixed_width, hexadecimal, join
 
 # A letter and 16 hexadecimal digits at the least; 32 where there is room.
@@ -24,5 +24,6 @@ def opaque_or_fail(name: str, what: str, mask: TextMask, values: pa.BinaryArray,
     """The same; raises ``ServerFailed``, which says that the mask ``name`` met text that is no ``what``, where there
     is no room for a whole tag."""
     if limit is not None and limit < LEAST and (pc.max(pc.binary_length(values)).as_py() or 0):
-        raise ServerFailed(f"the mask {name} met text that is no {what}, and {limit} characters hold no tag instead.")
+        room = counted(limit, "character")
+        raise ServerFailed(f"the mask {name} met text that is no {what}, and a tag instead does not fit into {room}.")
     return opaque(mask, values, limit)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from capture.model import BadInput
+from capture.model import BadInput, counted
 from transform.cmac import Bytes, Prf, binary_buffers
 from transform.masks.base import TEXT, Build, Example, Form, Group, Mask, MaskKind, Params, injective, register
 from transform.masks.choosing import fixed_width, fold_case, merge, room
@@ -207,7 +207,7 @@ class PatternParams(Params):
         places = parse_pattern(self.pattern)
         size = prod(map(len, places))
         if size < _LEAST_SIZE:
-            raise ValueError(f"has {size} values, and below {_LEAST_SIZE} there is nothing to hide among")
+            raise ValueError(f"has {counted(size, 'value')}, and below {_LEAST_SIZE} there is nothing to hide among")
         return self
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from capture.model import BadInput, Column, ServerFailed
+from capture.model import BadInput, Column, ServerFailed, counted
 from transform import floattext
 from transform.cmac import Bytes, Prf
 from transform.masks import decimals
@@ -224,7 +224,9 @@ class Within(Mask):
         scale = self._most_scale if self._scale is None else self._scale
         low, high = self.bounds(scale)
         if max(abs(low), abs(high)) >= self._most:
-            raise BadInput(f"the bounds have more than {len(str(self._most)) - 1} digits with the column's decimals.")
+            raise BadInput(
+                f"the bounds have more than {counted(len(str(self._most)) - 1, 'digit')} with the column's decimals."
+            )
         if low > high:
             raise BadInput("the column's type holds no number from min to max.")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from capture.model import Catalog, ColumnName
+from capture.model import Catalog, ColumnName, counted
 from transform.domains import Domain, unite
 from transform.masks.base import MASKS, TEXT, Uniqueness
 from transform.rules import KEEP, TODO, ColumnRule, DomainRule, Rules
@@ -112,7 +112,7 @@ def tell_apart(
         apart = [each for each in shared if after[each.other] is not after[column]]
         if apart:
             first, more = apart[0], len(apart) - 1
-            others = f" and of {more} more {'column' if more == 1 else 'columns'}" if more else ""
+            others = f" and of {counted(more, 'more column')}" if more else ""
             told = (
                 f"not joined: {first.common}/{first.count} are values of {first.other} ({decided[first.other]}){others}"
             )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from capture.model import counted
 from transform.suggest.category import Category
 from transform.suggest.detectors import Hits
 from transform.suggest.free_text import people_in
@@ -314,7 +315,7 @@ def _unmarked(name: str, profile: Profile, setting: Setting, category: Category 
     if profile.numbers + profile.codes >= 0.9 and (not of_one or setting.is_key):
         return Verdict(Call.KEEP, f"codes: {profile.distinct} distinct in {profile.total}")
     if setting.is_key and (setting.max_length or _SHORT_CODE + 1) <= _SHORT_CODE:
-        return Verdict(Call.KEEP, f"a key of {setting.max_length} characters")
+        return Verdict(Call.KEEP, f"a key of {counted(setting.max_length or 0, 'character')}")
     like_people = max(profile.names[known] for known in _NAMES)
     if setting.of_people:
         return Verdict(Call.SAFE, f"{profile}, in a table of people")

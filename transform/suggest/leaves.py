@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from capture.model import Column
+from capture.model import Column, counted
 from transform.masks.base import MASKS
 from transform.places import Keys, Place, read_documents, read_hstores
 from transform.rules import KEEP, NULL, TODO
@@ -98,7 +98,7 @@ def judge_hstore(values: Iterable[bytes], setting: Setting, known: Collection[by
     if has_data:
         written["key_mask"] = _mask_of(found.without(fields))
         return written, "keys are data" + (f", but for {len(keys)}" if keys else "")
-    return written, f"{len(keys)} keys decided; values of others are scrambled"
+    return written, f"{counted(len(keys), 'key')} decided; values of others are scrambled"
 
 
 def _places(name: str, root: Sequence[Place], known: Collection[bytes]) -> Iterator[_Found]:
