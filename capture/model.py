@@ -7,8 +7,10 @@ that the stream did not send, which is not NULL.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, IntEnum, StrEnum
@@ -72,6 +74,20 @@ class Drifted(ServerFailed):
 def counted(number: int, noun: str, plural: str = "") -> str:
     """So many things, as errors and findings say it: ``1 row``, ``2,000 rows``."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+@asynccontextmanager
+async def within(seconds: float | None, late: Exception) -> AsyncIterator[asyncio.Timeout]:
+    """What may take so many seconds and no longer; the limit may be rescheduled. Raises ``late`` when they are over; a
+    timeout of something inside stays what it is."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield limit
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise late from None
 
 
 # ------------------------------------------------------------------------------------------------- positions

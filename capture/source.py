@@ -29,7 +29,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import namedtuple_row, tuple_row
 
 from capture.errors import map_error, silent
-from capture.model import BadInput, Interrupted, Refused, ServerFailed
+from capture.model import BadInput, Interrupted, Refused, ServerFailed, within
 from capture.statements import check
 
 __all__ = [
@@ -438,11 +438,8 @@ async def _open(
 @asynccontextmanager
 async def answering(address: SourceAddress) -> AsyncIterator[None]:
     """What production answers at once, if it answers at all. Raises ``Interrupted``."""
-    try:
-        async with asyncio.timeout(address.patience):
-            yield
-    except TimeoutError:
-        raise silent(address) from None
+    async with within(address.patience, silent(address)):
+        yield
 
 
 class _Utf8(Loader):

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from capture.catalog import read_catalog
-from capture.model import Catalog, Interrupted, Lsn, Table, TableName
+from capture.model import Catalog, Interrupted, Lsn, Table, TableName, within
 from capture.publications import published_as
 from capture.replication import ReplicationSession, Slot
 from capture.snapshot import read_files
@@ -108,18 +108,13 @@ class Cut:
 async def no_longer_than(max_age: timedelta, taken: float, given_up: str) -> AsyncIterator[None]:
     """What needs a snapshot that was ``taken`` then (on the monotonic clock, in seconds), for no longer than production
     may bear it, whatever it waits for. Raises ``Interrupted``, which says what was ``given_up``."""
-    limit = asyncio.timeout(taken + max_age.total_seconds() - time.monotonic())
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise Interrupted(
-            f"the snapshot grew older than snapshot.max_age ({max_age}), and production comes first: {given_up}.",
-            hint="Raise snapshot.max_age or snapshot.workers, or do it when production is quieter and the stream has "
-            "caught up.",
-        ) from None
+    late = Interrupted(
+        f"the snapshot grew older than snapshot.max_age ({max_age}), and production comes first: {given_up}.",
+        hint="Raise snapshot.max_age or snapshot.workers, or do it when production is quieter and the stream has "
+        "caught up.",
+    )
+    async with within(taken + max_age.total_seconds() - time.monotonic(), late):
+        yield
 
 
 def fingerprint(catalog: Catalog) -> str:
@@ -163,12 +158,11 @@ def _name(purpose: str) -> str:
 @contextlib.asynccontextmanager
 async def patience(purpose: str, longest: timedelta) -> AsyncIterator[None]:
     """Wait for a slot, for so long at the most. Raises ``KeptWaiting``."""
-    try:
-        async with asyncio.timeout(longest.total_seconds()):
-            yield
-    except TimeoutError:
-        raise KeptWaiting(
-            f"production has had a transaction open for more than {longest.total_seconds():.0f} seconds, and a "
-            "snapshot at a known LSN waits for it.",
-            hint=f"See pg_stat_activity for the oldest xact_start; {purpose} again when it has ended.",
-        ) from None
+    seconds = longest.total_seconds()
+    late = KeptWaiting(
+        f"production has had a transaction open for more than {seconds:.0f} seconds, and a snapshot at a known LSN "
+        "waits for it.",
+        hint=f"See pg_stat_activity for the oldest xact_start; {purpose} again when it has ended.",
+    )
+    async with within(seconds, late):
+        yield

@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from capture.model import Interrupted, Lsn, TableName, TezcatError
+from capture.model import Interrupted, Lsn, TableName, TezcatError, within
 from control.flow import Counters, Finished, Goal, StreamProgress
 from control.project import Masking, Project
 from control.session import Session
@@ -108,22 +108,17 @@ class _GivenUp(Exception):
 @contextlib.asynccontextmanager
 async def _in_time(stop: asyncio.Event) -> AsyncIterator[None]:
     """Give a session up that does not end soon when it is asked to, whatever it waits for. Raises ``_GivenUp``."""
-    limit = asyncio.timeout(None)
 
-    async def watch() -> None:
+    async def watch(limit: asyncio.Timeout) -> None:
         await stop.wait()
         limit.reschedule(asyncio.get_running_loop().time() + _STOP_SECONDS)
 
-    watching = asyncio.create_task(watch())
-    try:
-        async with limit:
+    async with within(None, _GivenUp()) as limit:
+        watching = asyncio.create_task(watch(limit))
+        try:
             yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise _GivenUp from None
-    finally:
-        watching.cancel()
+        finally:
+            watching.cancel()
 
 
 def _patience(error: TezcatError, session: Session, counters: Counters) -> float:

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final, NamedTuple
 
-from capture.model import Interrupted, Lsn, ServerFailed
+from capture.model import Interrupted, Lsn, ServerFailed, within
 from sink.progress import GATE, READER, is_running, read
 from sink.target import Connection, fetch, leaving
 
@@ -36,16 +36,13 @@ async def closed_gate(connection: Connection, patience: timedelta) -> AsyncItera
     Raises ``Interrupted`` when the stream does not end its transaction, or the reader before us, in that time;
     the connection is of no use then.
     """
-    try:
-        async with asyncio.timeout(patience.total_seconds()):
-            await fetch(connection, "SELECT pg_advisory_lock(%s)", (READER,))
-            await fetch(connection, "SELECT pg_advisory_lock(%s)", (GATE,))
-    except TimeoutError:
-        raise Interrupted(
-            f"for {patience} (snapshot.max_age) the stream has been in one transaction, or another command has held "
-            "it.",
-            hint="See whether the process of the stream still runs: a halted one keeps the copy for itself.",
-        ) from None
+    late = Interrupted(
+        f"for {patience} (snapshot.max_age) the stream has been in one transaction, or another command has held it.",
+        hint="See whether the process of the stream still runs: a halted one keeps the copy for itself.",
+    )
+    async with within(patience.total_seconds(), late):
+        await fetch(connection, "SELECT pg_advisory_lock(%s)", (READER,))
+        await fetch(connection, "SELECT pg_advisory_lock(%s)", (GATE,))
     try:
         yield
     except BaseException:

@@ -8,7 +8,6 @@ server's message of a class that can quote values is left out, its table and con
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Collection
@@ -24,7 +23,16 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
-from capture.model import BadInput, DatabaseIdentity, Interrupted, Refused, ServerFailed, TableName, quote_identifier
+from capture.model import (
+    BadInput,
+    DatabaseIdentity,
+    Interrupted,
+    Refused,
+    ServerFailed,
+    TableName,
+    quote_identifier,
+    within,
+)
 
 
 class Connection(psycopg.AsyncConnection[TupleRow]):
@@ -142,31 +150,20 @@ async def connect(
 async def leaving() -> AsyncIterator[None]:
     """What is still done in a target when its work has ended, well or badly: a server that does not answer is not
     waited for. Raises ``Interrupted``; the connection is of no use then, and all that its session held is let go."""
-    limit = asyncio.timeout(_LEAVE_SECONDS)
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise Interrupted("the target does not answer.") from None
+    async with within(_LEAVE_SECONDS, Interrupted("the target does not answer.")):
+        yield
 
 
 @asynccontextmanager
 async def answering(address: TargetAddress) -> AsyncIterator[None]:
     """What a target answers at once, if it answers at all. Raises ``Interrupted``; a connection that was waited for is
     of no use then."""
-    limit = asyncio.timeout(address.patience)
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise Interrupted(
-            f"environment {address.label} has not answered for {address.patience:.0f} seconds.",
-            hint="Its server may be halted, or somebody has locked the tables of the schema tezcat there.",
-        ) from None
+    late = Interrupted(
+        f"environment {address.label} has not answered for {address.patience:.0f} seconds.",
+        hint="Its server may be halted, or somebody has locked the tables of the schema tezcat there.",
+    )
+    async with within(address.patience, late):
+        yield
 
 
 class _Utf8(Loader):
