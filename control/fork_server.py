@@ -43,6 +43,7 @@ def start() -> None:
 
 def kill() -> None:
     """Kill it; the next worker starts another. What it had to tell of its processes is taken as told."""
+    # The library tells it nowhere else.
     pid: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001
     if pid is not None:
         with contextlib.suppress(ProcessLookupError, ChildProcessError):

@@ -39,6 +39,7 @@ _ATTACH: Final = "INDEX ATTACH"
 # What needs a partitioned index that is valid, what is said of that, and what fires whenever something is made.
 _LAST: Final = frozenset({"FK CONSTRAINT", "COMMENT", "EVENT TRIGGER"})
 
+_BEGINNING: Final = re.compile(r"^-- TOC entry \d+ \(class \d+ OID \d+\)$", re.MULTILINE)
 _HEADING: Final = re.compile(
     r"^-- TOC entry (?P<number>\d+) \(class .*?\)$(?:\n-- Dependencies: .*$)?"
     r"\n-- Name: (?P<name>.*); Type: (?P<kind>[A-Z ]+); Schema: (?P<schema>.*); Owner: .*$",
@@ -78,10 +79,17 @@ async def list_entries(binary: Path, archive: Path, run: RunProgram) -> list[Ent
     ended = await run(command, {})
     if ended.exit_code:
         raise ServerFailed("the schema's archive cannot be read.", hint="Clone again.")
-    return [
+    entries = [
         Entry(int(found["number"]), found["kind"], found["schema"], found["name"])
         for found in _HEADING.finditer(ended.output)
     ]
+    # What is not in the list is not made, and nobody would miss it.
+    if len(entries) != len(_BEGINNING.findall(ended.output)):
+        raise ServerFailed(
+            "pg_restore tells the entries of the schema's archive in a way that is not known.",
+            hint="Use the client programs of a PostgreSQL version that tezcat supports.",
+        )
+    return entries
 
 
 async def remaining(connection: Connection, entries: Sequence[Entry]) -> list[Entry]:

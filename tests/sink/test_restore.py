@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from capture.model import Refused, ServerFailed
+from capture.model import ProgramEnd, Refused, ServerFailed
 from control.programs import run
 from sink.entries import Entry, list_entries, remaining, stages
 from sink.restore import Section, make_roles, restore
@@ -142,17 +142,24 @@ async def bring_rest(archive: Path, copy: Database, connection: Connection) -> N
     await bring_entries(archive, copy, await remaining(connection, listed))
 
 
-async def test_what_was_made_in_part_is_made_again(
-    make_database: Callable[..., Database], server: Server, open_target: OpenTarget, tmp_path: Path
-) -> None:
-    """Wherever it was cut off, also between an index of a partition and its attachment."""
+async def made_at_once(
+    make_database: Callable[..., Database], server: Server, tmp_path: Path
+) -> tuple[Path, int, list[tuple[object, ...]]]:
+    """An archive with all that comes after the rows, how many entries that is, and what they make in one
+    connection."""
     shop = make_database(server)
     shop.execute(*AFTER_ROWS.strip().removesuffix(";").split(";\n"))
     archive = dump(shop, tmp_path / "schema")
     copy = make_database(server)
     await bring(archive, copy, Section.BEFORE_ROWS)
-    total = restore_first(archive, copy, 10**6)
-    expected = copy.execute(MADE)
+    return archive, restore_first(archive, copy, 10**6), copy.execute(MADE)
+
+
+async def test_what_was_made_in_part_is_made_again(
+    make_database: Callable[..., Database], server: Server, open_target: OpenTarget, tmp_path: Path
+) -> None:
+    """Wherever it was cut off, also between an index of a partition and its attachment."""
+    archive, total, expected = await made_at_once(make_database, server, tmp_path)
     for count in (*range(1, total, 3), total):
         copy = make_database(server)
         await bring(archive, copy, Section.BEFORE_ROWS)
@@ -164,18 +171,28 @@ async def test_what_was_made_in_part_is_made_again(
     assert copy.execute(MADE) == expected
 
 
+async def test_an_entry_that_is_not_understood_is_not_left_out(tmp_path: Path) -> None:
+    """What is not listed would not be made, without a word."""
+    known = "-- TOC entry 3 (class 1259 OID 5)\n-- Name: a; Type: INDEX; Schema: public; Owner: o\n"
+    unknown = "-- TOC entry 4 (class 1259 OID 6)\n-- Named otherwise\n"
+
+    async def says(output: str) -> list[Entry]:
+        async def run_program(*_: object) -> ProgramEnd:
+            return ProgramEnd(0, output, "")
+
+        return await list_entries(tmp_path / "pg_restore", tmp_path / "schema", run_program)
+
+    assert await says(known) == [Entry(3, "INDEX", "public", "a")]
+    with pytest.raises(ServerFailed, match="in a way that is not known"):
+        await says(known + unknown)
+
+
 async def test_several_connections_make_the_same_as_one(
     make_database: Callable[..., Database], server: Server, tmp_path: Path
 ) -> None:
     """Also of a partitioned index: two that attach to it at the same time would leave it invalid."""
-    shop = make_database(server)
-    shop.execute(*AFTER_ROWS.strip().removesuffix(";").split(";\n"))
-    archive = dump(shop, tmp_path / "schema")
-    copy = make_database(server)
-    await bring(archive, copy, Section.BEFORE_ROWS)
-    restore_first(archive, copy, 10**6)
-    expected = copy.execute(MADE)
-    listed = await list_entries(copy.server.programs / "pg_restore", archive, run)
+    archive, _, expected = await made_at_once(make_database, server, tmp_path)
+    listed = await list_entries(server.programs / "pg_restore", archive, run)
     staged = stages(listed)
     assert [stage.alone for stage in staged] == [False, True, False]
     assert sorted(entry for stage in staged for entry in stage.entries) == sorted(listed)
